@@ -1,0 +1,1 @@
+"""Exact pairs: how they are rendered, stored and read."""

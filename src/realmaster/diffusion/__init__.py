@@ -1,0 +1,1 @@
+"""The mathematics of sampling and of the loss: pure functions on tensors."""

@@ -1,0 +1,1 @@
+"""Files and frames: reading, writing, colour and time. No learning here."""

@@ -1,0 +1,1 @@
+"""Profiles, loading and memory; the reference attention; adapter files."""

@@ -1,0 +1,1 @@
+"""Inference: translate a clip, in windows, at the size of the input."""

@@ -1,0 +1,1 @@
+"""The training loop and its three steps: autoencoder, base, adapter."""
