@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# No test may reach a network: hubs are told so before anything imports their client.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SHARED = CHECKOUT.parent / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too (CI always does)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow_too = config.getoption("--slow") or os.environ.get("CI") == "true"
+    for item in items:
+        if item.get_closest_marker("dev") and not SHARED.is_dir():
+            item.add_marker(pytest.mark.skip(reason="needs the development data beside the checkout (../shared)"))
+        if item.get_closest_marker("slow") and not slow_too:
+            item.add_marker(pytest.mark.skip(reason="slow: runs in CI, or with --slow"))
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The root of the repository."""
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The development data beside the checkout; only for tests marked `dev`."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the development data beside the checkout (../shared)")
+    return SHARED
