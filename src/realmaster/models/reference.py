@@ -1,0 +1,276 @@
+"""The reference, read by a stock `WanTransformer3DModel`: the heart of RealMaster.
+
+The render's clean latents become tokens at timestep 0 that share the noisy tokens' positions (paper, section 3.2). They
+are read in one of two ways, and an adapter knows which one it was trained with:
+
+- cached (`ReferenceAttention`): pass 1 runs the reference alone at timestep 0 and writes the keys and values of every
+  self-attention; each denoising forward reads them, so that noisy tokens attend to [reference, themselves].
+- joint (`joint_velocity`): one sequence [reference, noisy], full attention both ways, one modulation row for each part.
+
+Both call the model's own forward and change what flows through it from outside. What a self-attention has to do travels
+with the rotary embedding, the one argument that the stock forward hands unchanged to every self-attention: a call is
+(cos, sin, task) instead of (cos, sin). Gradient checkpointing keeps that argument, so that a recomputation, in another
+thread and after other calls, does what the first computation did.
+
+Letters: B batch, C latent channels, F frames, H, W latent pixels, N tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from torch import Tensor, nn
+
+from realmaster.errors import ConfigError
+from realmaster.models.reference_cache import CacheReader, ReferenceCache, Storage, StorageDevice
+from realmaster.models.reference_grid import TokenGrid, check_batch, check_grids, find_wan, rotary_at
+
+__all__ = ["ReferenceAttention", "ReferenceCache"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the self-attentions of one forward do: write into a cache, or read one."""
+
+    owner: ReferenceAttention
+    write: ReferenceCache | None = None
+    read: CacheReader | None = None
+
+
+_task: ContextVar[Task | None] = ContextVar("reference_task", default=None)
+
+
+class ReferenceAttention:
+    """Let a stock Wan transformer read a reference through cached keys and values.
+
+    Installs itself on the self-attentions (`attn1`) when made; `remove`, or leaving it as a context manager, puts the
+    original processors back. Without a cache every call goes to the original processors and the model equals itself
+    bit for bit. PEFT adapters, attention back-ends, feature caches, offload and gradient checkpointing keep working,
+    because the transformer's own forward is called.
+
+    `transformer` may be wrapped (PEFT, DDP, `torch.compile`). `storage_dtype` is None for keys and values as computed,
+    bfloat16, or float8_e4m3fn; `storage_device` is "model", or "host" for pinned memory with prefetch.
+
+    Raises:
+        ConfigError: the transformer is no Wan transformer, or has a reference attention already.
+    """
+
+    def __init__(
+        self,
+        transformer: nn.Module,
+        *,
+        storage_dtype: torch.dtype | None = None,
+        storage_device: StorageDevice = "model",
+    ) -> None:
+        self.transformer = transformer
+        self.wan = find_wan(transformer)
+        self.storage = Storage(storage_dtype, storage_device)
+        if any(isinstance(block.attn1.processor, ReferenceProcessor) for block in self.wan.blocks):
+            raise ConfigError(
+                "expected a transformer without reference attention, got one that has it: call remove() on the first"
+            )
+        for layer, block in enumerate(self.wan.blocks):
+            block.attn1.set_processor(ReferenceProcessor(block.attn1.processor, layer))
+        self._hook = self.wan.rope.register_forward_hook(self._attach_task)
+
+    def encode(
+        self,
+        reference_latents: Tensor,
+        encoder_hidden_states: Tensor,
+        *,
+        spatial_scale: int = 1,
+        frame_offset: int | None = None,
+        **forward_arguments: Any,
+    ) -> ReferenceCache:
+        """Run the clean reference once at timestep 0 and keep every layer's keys and values.
+
+        Args:
+            reference_latents: [B, C, F, H, W], clean; H and W are those of the noisy latents over `spatial_scale`.
+            encoder_hidden_states: text [B, tokens, width] that the reference stream sees. Guidance branches can share
+                the cache only if this text is the same for both.
+            spatial_scale: how many noisy tokens a reference token covers along height and along width.
+            frame_offset: latent frame of the noisy clip where the reference begins; None if both have the same frames.
+            forward_arguments: further arguments of the transformer's forward, such as `attention_kwargs`.
+
+        Raises:
+            ConfigError: sizes do not fit, or a feature cache skipped layers.
+        """
+        batch_size = reference_latents.shape[0]
+        grid = TokenGrid.of(self.wan, reference_latents, name="reference latents")
+        timesteps = check_batch(
+            batch_size, reference_latents.new_zeros(batch_size, dtype=torch.float32), encoder_hidden_states, batch_size
+        )
+        on_cuda_host = self.storage.device == "host" and reference_latents.is_cuda
+        cache = ReferenceCache(
+            grid,
+            batch_size,
+            [None] * len(self.wan.blocks),
+            spatial_scale,
+            frame_offset,
+            self.storage,
+            stream=torch.cuda.Stream(reference_latents.device) if on_cuda_host else None,
+        )
+        if self.wan.is_cache_enabled:  # what a feature cache remembers belongs to another clip or timestep
+            self.wan._reset_stateful_cache()
+        with self._running(Task(self, write=cache)), self.wan.cache_context("reference"):
+            self._forward(reference_latents, timesteps, encoder_hidden_states, forward_arguments)
+        missing = [layer for layer, pair in enumerate(cache.layers) if pair is None]
+        if missing:
+            raise ConfigError(
+                f"expected keys and values from all {len(cache.layers)} layers, layers {missing} wrote none: "
+                "a feature cache or another processor skips them; disable it for the reference pass"
+            )
+        return cache
+
+    def denoise(
+        self,
+        noisy_latents: Tensor,
+        timesteps: Tensor,
+        encoder_hidden_states: Tensor,
+        cache: ReferenceCache | None,
+        **forward_arguments: Any,
+    ) -> Tensor:
+        """Predict the velocity [B, C, F, H, W] of noisy latents that attend to the reference and to themselves.
+
+        Args:
+            noisy_latents: [B, C, F, H, W].
+            timesteps: [B] or a scalar, 1000 * sigma.
+            encoder_hidden_states: text [B, tokens, width].
+            cache: from `encode`; None or an empty one gives the model itself.
+            forward_arguments: further arguments of the transformer's forward.
+
+        Raises:
+            ConfigError: the cache is for another batch or another grid.
+        """
+        batch_size = noisy_latents.shape[0]
+        if cache is None or cache.is_empty:
+            timesteps = check_batch(batch_size, timesteps, encoder_hidden_states, batch_size)
+            return self._forward(noisy_latents, timesteps, encoder_hidden_states, forward_arguments)
+        grid = TokenGrid.of(self.wan, noisy_latents, name="noisy latents")
+        timesteps = check_batch(batch_size, timesteps, encoder_hidden_states, cache.batch_size)
+        check_grids(cache.grid, grid, spatial_scale=cache.spatial_scale, frame_offset=cache.frame_offset)
+        with self._running(Task(self, read=CacheReader(cache, noisy_latents.device))):
+            return self._forward(noisy_latents, timesteps, encoder_hidden_states, forward_arguments)
+
+    def remove(self) -> None:
+        """Put the original self-attention processors back; a second call does nothing."""
+        self._hook.remove()
+        for block in self.wan.blocks:
+            if isinstance(block.attn1.processor, ReferenceProcessor):
+                block.attn1.set_processor(block.attn1.processor.original)
+
+    def __enter__(self) -> Self:
+        """Use as a context manager; the processors are installed already."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put the original processors back."""
+        self.remove()
+
+    def _forward(self, latents: Tensor, timesteps: Tensor, text: Tensor, arguments: dict[str, Any]) -> Tensor:
+        velocity: Tensor = self.transformer(
+            hidden_states=latents, timestep=timesteps, encoder_hidden_states=text, return_dict=False, **arguments
+        )[0]
+        return velocity
+
+    @contextmanager
+    def _running(self, task: Task) -> Iterator[None]:
+        token = _task.set(task)
+        try:
+            yield
+        finally:
+            _task.reset(token)
+
+    def _attach_task(self, rope: nn.Module, arguments: Any, rotary: tuple[Tensor, Tensor]) -> Any:
+        """Extend what `rope` returns by the running task; leave it alone when there is none."""
+        task = _task.get()
+        if task is None or task.owner is not self:
+            return None
+        cache = task.write
+        if cache is not None and (cache.spatial_scale != 1 or cache.frame_offset):
+            rotary = rotary_at(rope, cache.grid, spatial_scale=cache.spatial_scale, frame_offset=cache.frame_offset)
+        return (*rotary, task)
+
+
+class ReferenceProcessor:
+    """Self-attention that writes its keys and values, or reads a reference's beside its own.
+
+    Follows `diffusers.models.transformers.transformer_wan.WanAttnProcessor`, which it calls whenever no reference is
+    asked for. Back-end and parallel settings are those of the original, so that setting either keeps its effect.
+    """
+
+    def __init__(self, original: Any, layer: int) -> None:
+        self.original, self.layer = original, layer
+
+    @property
+    def _attention_backend(self) -> Any:
+        return self.original._attention_backend
+
+    @_attention_backend.setter
+    def _attention_backend(self, value: Any) -> None:
+        self.original._attention_backend = value
+
+    @property
+    def _parallel_config(self) -> Any:
+        return self.original._parallel_config
+
+    @_parallel_config.setter
+    def _parallel_config(self, value: Any) -> None:
+        self.original._parallel_config = value
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: Tensor,  # [B, N, heads * head_dim]
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        rotary_emb: tuple[Any, ...] | None = None,
+    ) -> Tensor:
+        """Attend within the noisy tokens and to the reference; rotary_emb is (cos, sin) or (cos, sin, task)."""
+        if rotary_emb is None or len(rotary_emb) == 2:
+            return self.original(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb)
+        cos, sin, task = rotary_emb
+        if getattr(attn, "fused_projections", False):
+            query, key, value = attn.to_qkv(hidden_states).chunk(3, dim=-1)
+        else:
+            query, key, value = attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
+        query = rotate(attn.norm_q(query).unflatten(2, (attn.heads, -1)), cos, sin)
+        key = rotate(attn.norm_k(key).unflatten(2, (attn.heads, -1)), cos, sin)
+        value = value.unflatten(2, (attn.heads, -1))
+        if task.write is not None:
+            task.write.write(self.layer, key, value)
+        else:
+            reference_key, reference_value = task.read.read(self.layer)
+            key = torch.cat([reference_key, key], dim=1)
+            value = torch.cat([reference_value, value], dim=1)
+        attended: Tensor = dispatch_attention_fn(
+            query,
+            key,
+            value,
+            attn_mask=attention_mask,
+            backend=self._attention_backend,
+            parallel_config=self._parallel_config,
+        )
+        attended = attended.flatten(2, 3).type_as(query)
+        for step in attn.to_out:  # projection, dropout
+            attended = step(attended)
+        return attended
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate pairs of x [B, N, heads, head_dim] by their positions' angles: (a, b) -> (a cos - b sin, a sin + b cos).
+
+    cos and sin are [1, N, 1, head_dim], each angle twice (RoFormer, eq. 34; same layout as WanAttnProcessor).
+    """
+    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = cos[..., 0::2], sin[..., 1::2]
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).type_as(x)
