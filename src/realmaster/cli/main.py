@@ -1,0 +1,87 @@
+"""The command `realmaster`: its table of commands, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from realmaster import __version__
+from realmaster.cli.lazy import LazyCommand, LazyGroup
+from realmaster.cli.problems import BROKEN_PIPE, TERMINATED, explain
+
+COMMANDS = {
+    "translate": LazyCommand("realmaster.cli.translate:command", "Turn a rendered clip into a photoreal one."),
+    "doctor": LazyCommand("realmaster.cli.doctor:command", "Say what is installed and what this machine can run."),
+    "render": LazyCommand("realmaster.cli.render:command", "Render exact pairs: one scene, as an engine and a camera."),
+    "evaluate": LazyCommand("realmaster.cli.evaluate:command", "Score outputs against their inputs and the truth."),
+    "train": LazyCommand("realmaster.cli.train:command", "Train the models of a profile from a folder of pairs."),
+}
+
+
+@click.group(cls=LazyGroup, lazy_commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="realmaster %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error (or set REALMASTER_DEBUG=1).")
+def group(debug: bool) -> None:
+    """RealMaster lifts rendered video into photoreal video and keeps every shape, motion and face."""
+    if debug:
+        os.environ["REALMASTER_DEBUG"] = "1"
+    _quieten_libraries(debug=_debugging())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; give the exit code.
+
+    0 done; 2 refused, with the reason in one line on stderr; 3 done as far as a truncated clip decodes; 130 Ctrl-C;
+    1 a defect of ours.
+    """
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with group.make_context("realmaster", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            group.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return error.exit_code
+    except BrokenPipeError:  # the reader of our output has gone (`realmaster doctor | head`): be quiet
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (Exception, KeyboardInterrupt) as error:
+        if _debugging():
+            traceback.print_exc()
+        line, code = explain(error)
+        click.echo(f"realmaster: {line}", err=True)
+        return code
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def _debugging() -> bool:
+    return os.environ.get("REALMASTER_DEBUG", "") not in ("", "0")
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave by an exception, so that a writer removes its temporary file when a scheduler ends us."""
+    raise SystemExit(TERMINATED)
+
+
+def _quieten_libraries(*, debug: bool) -> None:
+    """Keep other packages' chatter off the user's screen; with --debug it is shown, and ours in full."""
+    logging.basicConfig(level=logging.WARNING, format="realmaster: %(message)s")
+    if debug:
+        logging.getLogger("realmaster").setLevel(logging.DEBUG)
+    else:
+        warnings.simplefilter("ignore")
+        for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+            os.environ.setdefault(name, "error")

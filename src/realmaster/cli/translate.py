@@ -1,0 +1,120 @@
+"""`realmaster translate`: read the options, refuse early what cannot work, translate, report.
+
+Everything that can be refused without a model (names, paths, numbers, an input that is no video) is refused before
+torch is loaded, so that a slip costs a second and not a minute.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from realmaster.cli.early import (
+    BESIDE_THE_OUTPUT,
+    place_page,
+    refuse_missing,
+    refuse_paths,
+    refuse_profile,
+    refuse_unreadable,
+)
+from realmaster.cli.progress import progress_bar
+from realmaster.cli.summary import summary
+from realmaster.cli.values import Device, Number
+from realmaster.errors import ConfigError, TruncatedMediaError
+
+REPORT_HELP = "Write a page with before and after, timings and alignment; without a name beside the output."
+MAX_PROMPT_CHARACTERS = 2000  # text encoders read 512 tokens at most; more would be cut silently
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("input")
+@click.option("-o", "--output", required=True, help="Where to write: a video file, or a folder with --codec images.")
+@click.option("-p", "--prompt", default="", help="What to see, above all the weather: 'overcast day, soft light'.")
+@click.option("--negative-prompt", default="", help="What not to see. It acts through --guidance-scale.")
+@click.option("--profile", default="nano", show_default=True, help="Which models; `realmaster doctor` lists them.")
+@click.option("--adapter", metavar="FILE", help="In-context adapter (.safetensors) instead of the profile's own.")
+@click.option("--reference", type=click.Choice(["cached", "joint"]), help="How the render is read.  [default: profile]")
+@click.option("--num-inference-steps", type=click.IntRange(1, 1000), help="Denoising steps.  [default: profile]")
+@click.option("--guidance-scale", type=Number(0, 100), help="Weight of the prompt; 1 is off.  [default: profile]")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--strength", type=Number(0, 1), default=1.0, show_default=True, help="0 keeps the render, 1 the photo.")
+@click.option("--protect", metavar="MASK", help="Image, video or ids whose pixels stay as rendered: HUD, text, a prop.")
+@click.option("--start", type=Number(0), default=0.0, metavar="SECONDS", help="Skip this much of the clip.")
+@click.option(
+    "--duration", type=Number(0, min_open=True), metavar="SECONDS", help="Translate this much.  [default: all]"
+)
+@click.option("--codec", type=click.Choice(["h264", "prores", "lossless", "images"]), default="h264", show_default=True)
+@click.option("--report", is_flag=False, flag_value=BESIDE_THE_OUTPUT, metavar="[PAGE.html]", help=REPORT_HELP)
+@click.option("--overwrite", is_flag=True, help="Replace an output or report that exists.")
+@click.option("--device", type=Device(), help="cpu, cuda, cuda:1 or mps.  [default: the fastest there is]")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary; warnings and errors stay.")
+def command(
+    input: str,
+    output: str,
+    prompt: str,
+    negative_prompt: str,
+    profile: str,
+    adapter: str | None,
+    reference: str | None,
+    num_inference_steps: int | None,
+    guidance_scale: float | None,
+    seed: int,
+    strength: float,
+    protect: str | None,
+    start: float,
+    duration: float | None,
+    codec: str,
+    report: str | None,
+    overwrite: bool,
+    device: str | None,
+    quiet: bool,
+) -> None:
+    """Turn the rendered clip INPUT into a photoreal one.
+
+    INPUT is a video file, a folder of images, or a pattern such as frames/%04d.png. For a name that starts with a dash
+    write ./-clip.mp4, or -- before it.
+    """
+    began = time.perf_counter()
+    page = place_page(report, Path(output))
+    for name, text in (("--prompt", prompt), ("--negative-prompt", negative_prompt)):
+        if len(text) > MAX_PROMPT_CHARACTERS:
+            raise ConfigError(
+                f"expected {name} of at most {MAX_PROMPT_CHARACTERS} characters, got {len(text)}: shorten it"
+            )
+    refuse_paths(input, {"output": Path(output), "report": page}, overwrite=overwrite)
+    refuse_missing(adapter, protect)
+    refuse_profile(profile)
+    refuse_unreadable(input, start, duration)
+
+    from realmaster.pipelines.translate import Translator
+
+    with progress_bar(quiet=quiet) as progress:
+        translator = Translator.from_profile(profile, adapter=adapter, reference=reference, device=device)
+        translation = translator.translate(
+            input,
+            output,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            seed=seed,
+            strength=strength,
+            protect=protect,
+            start_seconds=start,
+            duration_seconds=duration,
+            codec=codec,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for warning in translation.warnings:
+        click.echo(f"realmaster: warning: {warning}", err=True)
+    if page is not None:
+        _write_page(page, translation, input, start)
+    if not quiet:
+        click.echo(summary(translation, time.perf_counter() - began, page))
+    if translation.truncated is not None:
+        raise TruncatedMediaError(
+            f"{input} ended early ({translation.truncated}): its {translation.num_frames} frames are in {output}"
+        )

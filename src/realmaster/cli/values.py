@@ -1,0 +1,32 @@
+"""Kinds of values that options take, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import click
+
+
+class Number(click.FloatRange):
+    """A number within bounds that is neither NaN nor infinite (click's own range lets NaN through)."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the number, or refuse it with the bounds."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, got {value}", param, ctx)
+        return number
+
+
+class Device(click.types.StringParamType):
+    """The name of a device as torch writes it: cpu, cuda, cuda:1, mps."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read the name, or refuse it."""
+        if not re.fullmatch(r"cpu|mps|(?:cuda|xpu)(?::\d{1,2})?", str(value)):
+            self.fail(f"expected cpu, cuda, cuda:1 or mps, got {value!r}", param, ctx)
+        return str(value)

@@ -1,0 +1,151 @@
+"""What this machine is: processor, memory, disk, accelerators, installed packages, and how fast it multiplies.
+
+Separate from `doctor`, which judges it: here are only facts, each read where the system keeps it. Importing this file
+loads no torch; asking for accelerators or for speed does.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+from packaging.requirements import Requirement
+
+GB = 1e9
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A device beside the CPU, by torch's name for it, with its memory."""
+
+    device: str
+    name: str
+    memory_gb: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The facts about a machine; sizes in GB of 10^9 bytes, what is free at this moment."""
+
+    python: str
+    system: str
+    processor: str
+    num_cores: int
+    memory_gb: float
+    free_memory_gb: float
+    free_disk_gb: float
+    accelerators: tuple[Accelerator, ...]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that RealMaster asks for, and what is installed of it; `extra` is absent for those always needed."""
+
+    name: str
+    asked: str
+    installed: str | None
+    extra: str | None
+    fits: bool
+    possible: bool = True  # false where the package does not exist for this Python
+
+
+def inspect_machine(folder: Path) -> Machine:
+    """Read the facts; the disk is the one that holds `folder`."""
+    memory = psutil.virtual_memory()
+    limit = min([memory.total, *_container_limits()])
+    used_by_us = memory.total - memory.available
+    return Machine(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        processor=_processor_name(),
+        num_cores=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
+        memory_gb=limit / GB,
+        free_memory_gb=max(min(memory.available, limit - used_by_us if limit < memory.total else limit), 0) / GB,
+        free_disk_gb=shutil.disk_usage(folder).free / GB,
+        accelerators=tuple(_accelerators()),
+    )
+
+
+def inspect_packages(distribution: str = "realmaster") -> tuple[Package, ...]:
+    """List what the installed distribution asks for, in its own words, so that this list cannot go stale."""
+    packages = []
+    for line in metadata.requires(distribution) or ():
+        requirement = Requirement(line)
+        extra = _extra_of(requirement)
+        if extra == "dev":
+            continue
+        installed = _installed_version(requirement.name)
+        fits = installed is not None and requirement.specifier.contains(installed, prereleases=True)
+        possible = requirement.marker is None or requirement.marker.evaluate({"extra": extra or ""})
+        packages.append(Package(requirement.name, str(requirement.specifier), installed, extra, fits, possible))
+    return tuple(packages)
+
+
+def measure_flops(device: str, dtype_name: str, *, seconds: float = 0.2) -> float:
+    """Measure floating-point operations per second in a product of square matrices, for about `seconds`."""
+    import torch
+
+    dtype = getattr(torch, dtype_name)
+    size = 512 if device == "cpu" else 4096
+    left, right = torch.ones(size, size, device=device, dtype=dtype), torch.ones(size, size, device=device, dtype=dtype)
+    _ = (left @ right)[0, 0].item()  # the first product also loads the kernels
+    num_products, began = 0, time.perf_counter()
+    while (passed := time.perf_counter() - began) < seconds or num_products == 0:
+        _ = (left @ right)[0, 0].item()  # item() waits for the device
+        num_products += 1
+    return num_products * 2 * size**3 / passed
+
+
+def _extra_of(requirement: Requirement) -> str | None:
+    """Give the extra whose presence a requirement's marker asks for."""
+    marker = str(requirement.marker or "")
+    _, found, rest = marker.partition('extra == "')
+    return rest.split('"')[0] if found else None
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _container_limits() -> Iterator[int]:
+    """Memory limits in bytes that a container sets on us."""
+    for name in CGROUP_LIMITS:
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            yield int(text)
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _accelerators() -> Iterator[Accelerator]:
+    try:
+        import torch
+    except ImportError:
+        return  # the list of packages says that torch is missing
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        yield Accelerator(f"cuda:{index}", properties.name, properties.total_memory / GB)
+    if torch.backends.mps.is_available():
+        yield Accelerator("mps", "Apple GPU, memory shared with the CPU", psutil.virtual_memory().total / GB)

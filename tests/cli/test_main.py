@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from realmaster.cli import main as main_module
+from realmaster.cli.main import COMMANDS, main
+from realmaster.cli.problems import explain, one_line
+from realmaster.errors import AdapterError, NumericalError, TruncatedMediaError
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch):
+    """Give a function that makes a command `broken` raise an error when it is called."""
+
+    def make(error: BaseException) -> None:
+        @click.command
+        def command() -> None:
+            raise error
+
+        monkeypatch.setitem(main_module.group.lazy_commands, "broken", main_module.LazyCommand("x:y", "Raises."))
+        monkeypatch.setattr(main_module.LazyGroup, "get_command", lambda *_: command)
+
+    return make
+
+
+def run(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "import sys; from realmaster.cli.main import main; sys.exit(main())", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **kwargs)
+
+
+def test_help_names_each_command_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in COMMANDS)
+    assert all(command.help in shown for command in COMMANDS.values())
+
+
+def test_no_command_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "Commands:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["transalte"], "expected one of the commands translate, doctor"),
+        (["--bogus"], "No such option"),
+        (["translate"], "Missing argument 'INPUT'"),
+        (["translate", "-clip.mp4", "-o", "x.mp4"], "./-name"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("realmaster: ")
+    assert output.err.count("\n") == 1
+    assert said in output.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (NumericalError("the model\nreturned NaN"), 2, "realmaster: the model returned NaN\n"),
+        (AdapterError("expected x, got y"), 2, "expected x, got y"),
+        (TruncatedMediaError("ended early"), 3, "ended early"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 2, "out of memory: scale the input down"),
+        (OSError(errno.ENOSPC, "No space left on device", "/disk/out.mp4"), 2, "while writing /disk/out.mp4"),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 2, "/root/x: permission denied"),
+        (ZeroDivisionError("division by zero"), 1, "REALMASTER_DEBUG=1"),
+    ],
+)
+def test_each_error_is_one_line_with_its_exit_code(
+    broken, error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken(error)
+    assert main(["broken"]) == code
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1
+
+
+def test_memory_that_torch_could_not_get_is_told_with_its_size() -> None:
+    line, code = explain(
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: "
+            "you tried to allocate 4096000000 bytes. Error code 12"
+        )
+    )
+    assert code == 2
+    assert "asked for 4096000000 bytes" in line
+
+    class OutOfMemoryError(RuntimeError):
+        """As torch names it."""
+
+    line, code = explain(OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has ..."))
+    assert (code, "asked for 2.50 GiB" in line) == (2, True)
+
+
+def test_debug_shows_where_it_broke(
+    broken, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REALMASTER_DEBUG", "0")
+    broken(ZeroDivisionError("division by zero"))
+    assert main(["--debug", "broken"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_line_stays_one_line_whatever_a_file_is_called() -> None:
+    assert one_line("no file\n called\t\x1b[31mred") == "no file called [31mred"
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    shell = (
+        f"{sys.executable} -c 'from realmaster.cli.main import main; import sys; sys.exit(main([\"--help\"]))' | true"
+    )
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_through_its_clean_up(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import click, sys, time\n"
+        "from realmaster.cli import main as m\n"
+        "@click.command\n"
+        "def wait():\n"
+        "    try:\n"
+        "        print('ready', flush=True); time.sleep(60)\n"
+        "    finally:\n"
+        "        print('cleaned', flush=True)\n"
+        "m.LazyGroup.get_command = lambda *_: wait\n"
+        "sys.exit(m.main(['translate']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (code, "cleaned\n")
+    assert err.count("\n") == (1 if number == signal.SIGINT else 0)
