@@ -31,8 +31,9 @@ from torch import Tensor, nn
 from realmaster.errors import ConfigError
 from realmaster.models.reference_cache import CacheReader, ReferenceCache, Storage, StorageDevice
 from realmaster.models.reference_grid import TokenGrid, check_batch, check_grids, find_wan, rotary_at
+from realmaster.models.reference_joint import joint_velocity
 
-__all__ = ["ReferenceAttention", "ReferenceCache"]
+__all__ = ["ReferenceAttention", "ReferenceCache", "joint_velocity"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class ReferenceAttention:
         storage_dtype: torch.dtype | None = None,
         storage_device: StorageDevice = "model",
     ) -> None:
+        """Install on every self-attention of the transformer."""
         self.transformer = transformer
         self.wan = find_wan(transformer)
         self.storage = Storage(storage_dtype, storage_device)
@@ -209,6 +211,7 @@ class ReferenceProcessor:
     """
 
     def __init__(self, original: Any, layer: int) -> None:
+        """Stand in for a processor in one layer."""
         self.original, self.layer = original, layer
 
     @property
@@ -229,7 +232,7 @@ class ReferenceProcessor:
 
     def __call__(
         self,
-        attn: nn.Module,
+        attn: Any,
         hidden_states: Tensor,  # [B, N, heads * head_dim]
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -246,12 +249,7 @@ class ReferenceProcessor:
         query = rotate(attn.norm_q(query).unflatten(2, (attn.heads, -1)), cos, sin)
         key = rotate(attn.norm_k(key).unflatten(2, (attn.heads, -1)), cos, sin)
         value = value.unflatten(2, (attn.heads, -1))
-        if task.write is not None:
-            task.write.write(self.layer, key, value)
-        else:
-            reference_key, reference_value = task.read.read(self.layer)
-            key = torch.cat([reference_key, key], dim=1)
-            value = torch.cat([reference_value, value], dim=1)
+        key, value = self.exchange(task, key, value)
         attended: Tensor = dispatch_attention_fn(
             query,
             key,
@@ -264,6 +262,16 @@ class ReferenceProcessor:
         for step in attn.to_out:  # projection, dropout
             attended = step(attended)
         return attended
+
+    @torch.compiler.disable  # else every layer's number is a guard, and a compiled block is compiled once a layer
+    def exchange(self, task: Task, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Write keys and values [B, N, heads, head_dim], or give them back with the reference's before them."""
+        if task.write is not None:
+            task.write.write(self.layer, key, value)
+            return key, value
+        assert task.read is not None, "a task writes or reads"
+        reference_key, reference_value = task.read.read(self.layer)
+        return torch.cat([reference_key, key], dim=1), torch.cat([reference_value, value], dim=1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -154,9 +154,10 @@ class ReferenceCache:
 
 
 class CacheReader:
-    """Hand out a cache's layers during one denoising forward, fetching the next layer from host memory ahead of time."""
+    """Hand out a cache's layers in one forward; from host memory the next one is fetched ahead of time."""
 
     def __init__(self, cache: ReferenceCache, device: torch.device) -> None:
+        """Begin a forward on a device."""
         self.cache, self.device = cache, device
         self.fetched: dict[int, tuple[Tensor, Tensor, torch.cuda.Event]] = {}
         if cache.stream is not None:
@@ -193,7 +194,8 @@ class CacheReader:
     def fetch(self, layer: int) -> None:
         """Start copying a layer from pinned memory on the side stream."""
         pair, stream = self.cache.layers[layer], self.cache.stream
-        assert pair is not None and stream is not None
+        assert pair is not None
+        assert stream is not None
         with torch.cuda.stream(stream):
             key, value = (packed.data.to(self.device, non_blocking=True) for packed in pair)
             self.fetched[layer] = (key, value, stream.record_event())

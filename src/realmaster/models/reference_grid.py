@@ -8,6 +8,7 @@ Letters: B batch, C latent channels, F frames, H, W latent pixels, N tokens, D h
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -34,7 +35,8 @@ class TokenGrid:
         """Measure latents [B, C, F, H, W] in tokens.
 
         Raises:
-            ConfigError: the latents have other axes or channels than the transformer takes, or do not divide into patches.
+            ConfigError: the latents have other axes or channels than the transformer takes, do not divide into patches,
+                or make a grid beyond the transformer's table of positions.
         """
         channels, patch = wan.config.in_channels, tuple(wan.config.patch_size)
         if latents.ndim != 5 or latents.shape[1] != channels:
@@ -48,7 +50,14 @@ class TokenGrid:
                 f"expected {name} that divide into patches of {list(patch)} (frames, height, width), "
                 f"got {list(sizes)}: pad or crop the clip"
             )
-        return cls(*(size // step for size, step in zip(sizes, patch, strict=True)))
+        grid = cls(*(size // step for size, step in zip(sizes, patch, strict=True)))
+        longest, num_positions = max(grid.num_frames, grid.height, grid.width), wan.config.rope_max_seq_len
+        if longest > num_positions:
+            raise ConfigError(
+                f"expected {name} of at most {num_positions} tokens along each axis, got {longest}: "
+                "use a shorter or smaller clip"
+            )
+        return grid
 
 
 def find_wan(transformer: nn.Module) -> WanTransformer3DModel:
@@ -117,7 +126,7 @@ def check_batch(batch_size: int, timesteps: Tensor, encoder_hidden_states: Tenso
 
 
 def rotary_at(
-    rope: nn.Module, grid: TokenGrid, *, spatial_scale: int = 1, frame_offset: int | None = None
+    rope: Any, grid: TokenGrid, *, spatial_scale: int = 1, frame_offset: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Look up rotary cosines and sines [1, N, 1, D] for a grid laid over a finer one.
 
