@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
 RUN := $(VENV)/bin/python -m
-PIP := $(RUN) pip --disable-pip-version-check install -q -c constraints.txt
+PIP := $(RUN) pip --disable-pip-version-check install -qq -c constraints.txt
 READY := $(VENV)/.ready
 TORCH := $(shell grep '^torch==' constraints.txt)
 
