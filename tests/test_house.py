@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
 import zipfile
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from sample_clips import count_frames, write_clip
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "realmaster"
 # Each room may import the rooms of the lines above its own, and itself. A new folder or file has to be placed here.
@@ -151,3 +154,27 @@ def test_the_source_archive_holds_the_source_and_no_pictures_of_the_repository(d
         names = [name.split("/", 1)[1] for name in tar.getnames()]
     assert {"pyproject.toml", "README.md", "LICENSE", "src/realmaster/__init__.py", "tests/test_house.py"} <= set(names)
     assert not [name for name in names if name.startswith(("docs/", "assets/", "runs/", "outputs/"))]
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_translates_in_an_empty_environment(dist: Path, tmp_path: Path) -> None:
+    """The wheel goes into a new environment; its dependencies are not fetched again but shared from this one."""
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True, timeout=120)
+    python = environment / "bin" / "python"
+    (wheel,) = dist.glob("*.whl")
+    install = [str(python), "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(install, check=True, timeout=120)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    # A path in a .pth file shares what is installed here; this checkout is not on it, for its own .pth is not followed.
+    (packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    where = [str(python), "-c", "import realmaster; print(realmaster.__file__)"]
+    found = subprocess.run(where, capture_output=True, text=True, check=True, cwd=tmp_path, timeout=60).stdout
+    assert found.startswith(str(packages))
+
+    clip = write_clip(tmp_path / "clip.mp4")
+    command = [str(environment / "bin" / "realmaster"), "translate", str(clip), "-o", "out.mp4", "--report"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert count_frames(tmp_path / "out.mp4") == 9
+    assert (tmp_path / "out.html").is_file()
