@@ -88,7 +88,7 @@ def test_an_output_that_exists_stays(realmaster: Call, clip: Path, tmp_path: Pat
 
 
 def test_an_output_in_a_folder_that_is_not_there(realmaster: Call, clip: Path, tmp_path: Path) -> None:
-    refused(realmaster("translate", clip, "-o", tmp_path / "no" / "out.mp4"), str(tmp_path / "no"), "create it")
+    refused(realmaster("translate", clip, "-o", tmp_path / "no" / "out.mp4"), str(tmp_path / "no"), "make it first")
 
 
 def test_an_output_that_cannot_be_written(realmaster: Call, clip: Path) -> None:
@@ -112,7 +112,7 @@ def test_an_output_that_is_the_input_stays(realmaster: Call, clip: Path, tmp_pat
     if how == "dots":
         output = tmp_path / "x" / ".." / "clip.mp4"
         (tmp_path / "x").mkdir()
-    refused(realmaster("translate", clip, "-o", output, "--overwrite"), "other than the input")
+    refused(realmaster("translate", clip, "-o", output, "--overwrite"), "same file")
     assert clip.read_bytes() == before
 
 
@@ -120,7 +120,7 @@ def test_a_folder_of_images_as_its_own_output(realmaster: Call, tmp_path: Path) 
     folder = write_images(tmp_path / "frames", scene(3, 64, 48))
     for source in (folder, folder / "%04d.png"):
         said = realmaster("translate", source, "-o", folder, "--codec", "images", "--overwrite")
-        refused(said, "other than the input")
+        refused(said, "same")
     assert names(folder) == {"0000.png", "0001.png", "0002.png"}
 
 
@@ -129,7 +129,7 @@ def test_a_report_in_the_way(realmaster: Call, clip: Path, tmp_path: Path) -> No
     page.write_text("mine")
     refused(realmaster("translate", clip, "-o", output, "--report", page), "page.html", "--overwrite")
     assert page.read_text() == "mine"
-    refused(realmaster("translate", "--report", clip, "-o", output), "--report PAGE.html")
+    refused(realmaster("translate", "--report", clip, "-o", output), "PAGE.html", "clip.mp4")
 
 
 def test_an_unknown_profile(realmaster: Call, clip: Path, tmp_path: Path) -> None:

@@ -1,55 +1,38 @@
-"""What can be refused before a model is loaded: paths, names, an input that is no video.
+"""What can be refused before a model is loaded: paths, names, an input that is no video, an output that cannot be made.
 
-Separate because these checks need neither torch nor weights, so that a slip costs a second. The library makes the ones
-that protect files again for those who call it from Python.
+Separate because these checks need neither torch nor weights, so that a slip costs a second. They call what the library
+itself calls later: nothing is decided here that a user of the Python API would miss.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from realmaster.errors import AdapterError, ConfigError, MediaError, OutputError
+from realmaster.errors import AdapterError, MediaError, OutputError
+
+if TYPE_CHECKING:
+    from realmaster.media.encode import Codec
 
 BESIDE_THE_OUTPUT = "beside the output"
 
 
 def place_page(report: str | None, output: Path) -> Path | None:
-    """Place the report's page: where asked, or beside the output under its name; None when no report is asked.
-
-    Raises:
-        ConfigError: the name is no page's, as when `--report` stands before INPUT and takes it for its value.
-    """
-    if report is None:
-        return None
+    """Place the report's page: where asked, or beside the output under its name; None when no report is asked."""
     if report == BESIDE_THE_OUTPUT:
-        return output.with_name(f"{output.stem or output.name}.html")
-    if Path(report).suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(
-            f"expected --report PAGE.html, got {report!r}: write --report after INPUT, or with the name of a page"
-        )
-    return Path(report)
+        return output.absolute().with_suffix(".html")
+    return None if report is None else Path(report)
 
 
-def refuse_paths(source: str, outputs: dict[str, Path | None], *, overwrite: bool) -> None:
-    """Refuse outputs (by what they are: output, report) that equal the input, exist, or cannot be written.
+def refuse_profile(name: str) -> None:
+    """Refuse a profile that does not exist.
 
     Raises:
-        OutputError: with the path and what to do.
+        ConfigError: with the names there are.
     """
-    given = [(what, path) for what, path in outputs.items() if path is not None]
-    for what, path in given:
-        for taken in (Path(source), Path(source).parent):  # the parent counts where the input is a pattern of images
-            if path.exists() and taken.exists() and path.samefile(taken):
-                raise OutputError(f"expected an {what} other than the input, got {path} for both: choose another name")
-        if path.exists() and not overwrite:
-            raise OutputError(f"expected no file yet at {path}, found one: choose another name or add --overwrite")
-        if not path.absolute().parent.is_dir():
-            raise OutputError(f"expected a folder at {path.parent} for the {what}, found none: create it first")
-        if not os.access(path.absolute().parent, os.W_OK):
-            raise OutputError(f"expected to write in {path.parent}, the system refuses: choose another folder")
-    if len({path.absolute() for _, path in given}) < len(given):
-        raise OutputError(f"expected {' and '.join(outputs)} apart, got {given[0][1]} for both: choose another name")
+    from realmaster.models.profiles import load_profile
+
+    load_profile(name)
 
 
 def refuse_missing(adapter: str | None, protect: str | None) -> None:
@@ -64,25 +47,49 @@ def refuse_missing(adapter: str | None, protect: str | None) -> None:
         raise MediaError(f"expected a mask (image, folder or video) at {protect}, found none: check --protect")
 
 
-def refuse_profile(name: str) -> None:
-    """Refuse a profile that does not exist.
+def refuse_clip(
+    source: str,
+    output: Path,
+    page: Path | None,
+    *,
+    start_seconds: float,
+    duration_seconds: float | None,
+    codec: Codec,
+    overwrite: bool,
+    inputs: tuple[str | None, ...],
+) -> None:
+    """Open the input, begin the output and drop it again: what fails at once, fails here.
 
     Raises:
-        ConfigError: with the names there are.
-    """
-    from realmaster.models.profiles import load_profile
-
-    load_profile(name)
-
-
-def refuse_unreadable(source: str, start_seconds: float, duration_seconds: float | None) -> None:
-    """Refuse an input that is missing or no video, by opening it.
-
-    Raises:
-        MediaError: with the reason.
+        MediaError: the input is missing or no video.
+        OutputError: the output or the report exists, equals an input, or cannot be made.
     """
     if not source:
         raise MediaError("expected the name of a clip, got an empty one: give a video, an image folder or a pattern")
+    from realmaster.media.output import check_output
     from realmaster.media.reader import open_clip
+    from realmaster.media.writer import ClipWriter
 
-    open_clip(source, start_seconds=start_seconds, duration_seconds=duration_seconds).close()
+    given = [name for name in (source, *inputs) if name is not None]
+    if page is not None:
+        check_output(page, overwrite=overwrite, inputs=[*given, output])
+        _create_and_remove(page)
+    folder = output.parent if "%" in output.name else output
+    if codec == "images" and folder.resolve() in Path(source).resolve().parents:
+        raise OutputError(f"{folder}: expected a folder other than the input's, got the same: choose another name")
+    with open_clip(source, start_seconds=start_seconds, duration_seconds=duration_seconds) as clip:
+        check_output(output, overwrite=True, inputs=given)
+        ClipWriter(output, clip.info, codec=codec, overwrite=overwrite).abort()
+    _create_and_remove(folder)  # an encoder creates its file only with the first frame
+
+
+def _create_and_remove(path: Path) -> None:
+    """Try whether a file can be created beside `path`, as the temporary one will be."""
+    from realmaster.media.output import cannot_write, temporary_path
+
+    trial = temporary_path(path)
+    try:
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise cannot_write(path, error) from error

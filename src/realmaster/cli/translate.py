@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from realmaster.cli.early import (
-    BESIDE_THE_OUTPUT,
-    place_page,
-    refuse_missing,
-    refuse_paths,
-    refuse_profile,
-    refuse_unreadable,
-)
+from realmaster.cli.early import BESIDE_THE_OUTPUT, place_page, refuse_clip, refuse_missing, refuse_profile
 from realmaster.cli.progress import progress_bar
 from realmaster.cli.summary import summary
-from realmaster.cli.values import Device, Number
+from realmaster.cli.values import Device, Number, PageName
 from realmaster.errors import ConfigError, TruncatedMediaError
 
+if TYPE_CHECKING:
+    from realmaster.media.encode import Codec
+    from realmaster.pipelines.translate import Translation
+
+CODECS = ("h264", "prores", "prores4444", "lossless", "images")
 REPORT_HELP = "Write a page with before and after, timings and alignment; without a name beside the output."
 MAX_PROMPT_CHARACTERS = 2000  # text encoders read 512 tokens at most; more would be cut silently
 
@@ -45,8 +44,15 @@ MAX_PROMPT_CHARACTERS = 2000  # text encoders read 512 tokens at most; more woul
 @click.option(
     "--duration", type=Number(0, min_open=True), metavar="SECONDS", help="Translate this much.  [default: all]"
 )
-@click.option("--codec", type=click.Choice(["h264", "prores", "lossless", "images"]), default="h264", show_default=True)
-@click.option("--report", is_flag=False, flag_value=BESIDE_THE_OUTPUT, metavar="[PAGE.html]", help=REPORT_HELP)
+@click.option("--codec", type=click.Choice(CODECS), default="h264", show_default=True)
+@click.option(
+    "--report",
+    type=PageName(BESIDE_THE_OUTPUT),
+    is_flag=False,
+    flag_value=BESIDE_THE_OUTPUT,
+    metavar="[PAGE.html]",
+    help=REPORT_HELP,
+)
 @click.option("--overwrite", is_flag=True, help="Replace an output or report that exists.")
 @click.option("--device", type=Device(), help="cpu, cuda, cuda:1 or mps.  [default: the fastest there is]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary; warnings and errors stay.")
@@ -57,7 +63,7 @@ def command(
     negative_prompt: str,
     profile: str,
     adapter: str | None,
-    reference: str | None,
+    reference: Literal["cached", "joint"] | None,
     num_inference_steps: int | None,
     guidance_scale: float | None,
     seed: int,
@@ -65,7 +71,7 @@ def command(
     protect: str | None,
     start: float,
     duration: float | None,
-    codec: str,
+    codec: Codec,
     report: str | None,
     overwrite: bool,
     device: str | None,
@@ -83,10 +89,18 @@ def command(
             raise ConfigError(
                 f"expected {name} of at most {MAX_PROMPT_CHARACTERS} characters, got {len(text)}: shorten it"
             )
-    refuse_paths(input, {"output": Path(output), "report": page}, overwrite=overwrite)
     refuse_missing(adapter, protect)
+    refuse_clip(
+        input,
+        Path(output),
+        page,
+        start_seconds=start,
+        duration_seconds=duration,
+        codec=codec,
+        overwrite=overwrite,
+        inputs=(adapter, protect),
+    )
     refuse_profile(profile)
-    refuse_unreadable(input, start, duration)
 
     from realmaster.pipelines.translate import Translator
 
@@ -111,10 +125,19 @@ def command(
     for warning in translation.warnings:
         click.echo(f"realmaster: warning: {warning}", err=True)
     if page is not None:
-        _write_page(page, translation, input, start)
+        _write_page(page, translation, input)
     if not quiet:
         click.echo(summary(translation, time.perf_counter() - began, page))
     if translation.truncated is not None:
         raise TruncatedMediaError(
             f"{input} ended early ({translation.truncated}): its {translation.num_frames} frames are in {output}"
         )
+
+
+def _write_page(page: Path, translation: Translation, source: str) -> None:
+    """Measure how well the output is aligned with its input, and write the report."""
+    from realmaster.evaluation.alignment import measure_alignment
+    from realmaster.evaluation.page import write_report
+
+    alignment = measure_alignment(source, translation.output)
+    write_report(page, translation, alignment)

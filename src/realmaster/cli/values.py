@@ -20,6 +20,23 @@ class Number(click.FloatRange):
         return number
 
 
+class PageName(click.types.StringParamType):
+    """The name of a report's page, which ends in .html; `absent` stands for the option without a name."""
+
+    name = "page"
+
+    def __init__(self, absent: str) -> None:
+        self.absent = absent
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read the name, or refuse it: `--report clip.mp4` would take the input for its page."""
+        if value != self.absent and not str(value).lower().endswith((".html", ".htm")):
+            self.fail(
+                f"expected PAGE.html, got {value!r}: write it after INPUT, or with the name of a page", param, ctx
+            )
+        return str(value)
+
+
 class Device(click.types.StringParamType):
     """The name of a device as torch writes it: cpu, cuda, cuda:1, mps."""
 
