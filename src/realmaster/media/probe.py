@@ -1,0 +1,175 @@
+"""What a video file holds, learnt from its packets without decoding them, and from its first frame.
+
+Separate from the reader because containers cannot be trusted: rates are rounded, frame counts absent, and a variable
+rate is not marked. The packets' own times tell, and reading a few thousand of them costs milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from realmaster.errors import MediaError
+from realmaster.media.timing import STANDARD_RATES, constant_rate, nominal_rate
+
+MAX_PACKETS = 20_000
+MAX_BYTES = 256 * 1024 * 1024
+"""Bounds of the scan: of a longer or larger file only the beginning is looked at."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Facts about one video stream. Times are in seconds from the first frame shown."""
+
+    first_time: Fraction  # of the first frame, on the container's own clock
+    rate: Fraction  # constant, or chosen for a clip whose rate varies
+    is_constant: bool
+    tolerance: Fraction  # how far the container may round times
+    end: Fraction | None  # when the last frame ceases to be shown, counted or else stated
+    stated_end: Fraction | None  # by the container's own word for the video stream
+    has_audio: bool
+    decoded: av.VideoFrame  # the first frame
+    pixel_aspect: Fraction | None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a file for demuxing; never a stream of the network, whatever its name looks like.
+
+    Raises:
+        MediaError: the file is no media file.
+    """
+    try:
+        # "file:" keeps names such as "-clip.mp4" or "a:b.mp4" from being read as an option or a protocol
+        container = av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
+    except (av.error.FFmpegError, ValueError) as error:
+        raise not_a_video(path, error) from error
+    with container:
+        yield container
+
+
+def not_a_video(path: Path, reason: object) -> MediaError:
+    """Say that a file cannot be read as video."""
+    text = getattr(reason, "strerror", None) or str(reason)
+    hint = " (or one cut off before its index was written)" if path.suffix.lower() in (".mp4", ".mov", ".m4v") else ""
+    return MediaError(
+        f"{path}: expected a video{hint}, could not read it ({text}): "
+        "give an mp4, mov, mkv, webm, avi or gif file, or a folder of images"
+    )
+
+
+def video_stream(container: Any, path: Path) -> Any:
+    """Choose the video to read: the first that is no cover picture.
+
+    Raises:
+        MediaError: there is none.
+    """
+    streams = [stream for stream in container.streams.video if not is_cover(stream)]
+    if not streams:
+        raise not_a_video(path, "it has no video stream")
+    return streams[0]
+
+
+def is_cover(stream: Any) -> bool:
+    """Tell the cover picture of a sound file from a video."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def probe(path: Path) -> Probe:
+    """Learn a video's rate, length and first frame.
+
+    Raises:
+        MediaError: not a video, no frames, or a first frame that does not decode.
+    """
+    with opened(path) as container:
+        stream = video_stream(container, path)
+        times, durations, is_complete = _scan(container, stream)
+        if not times:
+            raise MediaError(f"{path}: expected at least one frame, the video has none: give a clip with frames")
+        time_base = Fraction(stream.time_base)
+        last = max(range(len(times)), key=times.__getitem__)
+        ordered = sorted(set(times))
+        seconds = [(time - ordered[0]) * time_base for time in ordered]
+        tolerance = max(time_base, Fraction(1, 1000))
+        stated = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+        rate, is_constant = _rate(seconds, stated, tolerance)
+        period = 1 / rate if is_constant or not durations[last] else durations[last] * time_base
+        stated_end = _stated_end(stream, ordered[0] * time_base)
+        facts: dict[str, Any] = {
+            "first_time": ordered[0] * time_base,
+            "rate": rate,
+            "is_constant": is_constant,
+            "tolerance": tolerance,
+            "end": seconds[-1] + period if is_complete else stated_end,
+            "stated_end": stated_end,
+            "has_audio": bool(container.streams.audio),
+        }
+    decoded, pixel_aspect = _first_frame(path)
+    return Probe(decoded=decoded, pixel_aspect=pixel_aspect, **facts)
+
+
+def _scan(container: Any, stream: Any) -> tuple[list[int], list[int], bool]:
+    """Collect the packets' times and durations in ticks, up to the bounds; tell whether all were seen."""
+    times: list[int] = []
+    durations: list[int] = []
+    num_bytes = 0
+    try:
+        for packet in container.demux(stream):
+            time = packet.pts if packet.pts is not None else packet.dts
+            if packet.size == 0 or time is None or packet.is_discard:
+                continue
+            times.append(time)
+            durations.append(packet.duration or 0)
+            num_bytes += packet.size
+            if len(times) >= MAX_PACKETS or num_bytes >= MAX_BYTES:
+                return times, durations, False
+    except av.error.FFmpegError:
+        return times, durations, True  # the reader meets the same damage and reports it
+    return times, durations, True
+
+
+def _rate(seconds: list[Fraction], stated: list[Fraction], tolerance: Fraction) -> tuple[Fraction, bool]:
+    if len(seconds) < 2:
+        return (stated[0] if stated else Fraction(16)), True
+    average = (len(seconds) - 1) / seconds[-1]
+    standard = sorted(STANDARD_RATES, key=lambda rate: abs(rate - average))
+    whole = [Fraction(round(average))] if round(average) else []
+    rounded = [average.limit_denominator(1001), average]
+    constant = constant_rate(seconds, [*stated, *standard[:3], *whole, *rounded], tolerance)
+    return (constant, True) if constant else (nominal_rate(average), False)
+
+
+def _stated_end(stream: Any, first: Fraction) -> Fraction | None:
+    """End of the video stream by the container's word, relative to the first frame's time."""
+    if not stream.duration:
+        return None
+    return ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base) - first
+
+
+def _first_frame(path: Path) -> tuple[av.VideoFrame, Fraction | None]:
+    with opened(path) as container:
+        stream = video_stream(container, path)
+        error: Exception | None = None
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    break
+                for frame in packet.decode():
+                    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+                    return frame, Fraction(aspect) if aspect else None
+            except av.error.FFmpegError as caught:
+                if isinstance(caught, av.error.EOFError):
+                    break
+                error = caught
+    raise MediaError(
+        f"{path}: expected frames that decode, none does ({error or 'no picture in it'}): "
+        "the file is damaged, export it again"
+    )

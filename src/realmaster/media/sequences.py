@@ -1,0 +1,160 @@
+"""Image sequences: which files belong to one, in which order, and reading them as a clip.
+
+Separate from `images.py`, which knows one picture and no order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from realmaster.errors import MediaError
+from realmaster.media.clip import ClipReader
+from realmaster.media.color import UInt8
+from realmaster.media.images import READABLE, read_image_and_notes
+from realmaster.media.timing import Clock, Timed, exact_seconds
+from realmaster.types import ClipInfo
+
+DEFAULT_IMAGE_RATE = Fraction(16)
+"""Images a second where nobody says; what the models were trained at."""
+
+_COUNTER = re.compile(r"%0?(\d*)d")
+
+
+def is_pattern(path: Path) -> bool:
+    """Tell `frame_%04d.png` and `*.png` from the name of one file."""
+    return not path.exists() and bool(_COUNTER.search(path.name) or set("*?[") & set(path.name))
+
+
+def find_images(path: Path) -> tuple[list[Path], list[str]]:
+    """List a sequence's images in order, with warnings about gaps.
+
+    Args:
+        path: a folder, a printf pattern such as `frame_%04d.png`, or a glob such as `*.png`. In a folder and by glob,
+            images are ordered by the numbers in their names as numbers (2 before 10).
+
+    Raises:
+        MediaError: no image there, or images of several kinds in one folder.
+    """
+    if path.is_dir():
+        files = [file for file in path.iterdir() if _is_image(file)]
+        kinds = sorted({_kind(file) for file in files})
+        if len(kinds) > 1:
+            counts = ", ".join(f"{sum(_kind(file) == kind for file in files)} {kind}" for kind in kinds)
+            raise MediaError(
+                f"{path}: expected images of one kind, found {counts}: give a pattern such as {path}/*.png"
+            )
+    elif _COUNTER.search(path.name):
+        numbered = _numbered(path)
+        if numbered:
+            return [numbered[number] for number in sorted(numbered)], _gaps(sorted(numbered))
+        files = []
+    else:
+        files = [file for file in path.parent.glob(path.name) if _is_image(file)]
+    if not files:
+        raise MediaError(
+            f"{path}: expected images ({', '.join(READABLE)}), found none: check the folder or the pattern"
+        )
+    return sorted(files, key=_natural_order), []
+
+
+class SequenceReader(ClipReader):
+    """Images as the frames of a clip; all must have the first one's size."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        start_seconds: float,
+        duration_seconds: float | None,
+        frame_rate: Fraction | None,
+        image_rate: Fraction | None,
+    ) -> None:
+        """List the images and check the size of each before any is used.
+
+        Raises:
+            MediaError: no images, mixed sizes, an unreadable image, or an end before `start_seconds`.
+        """
+        self.files, gaps = ([path], []) if path.is_file() else find_images(path)
+        self._image_rate = source_rate = image_rate or frame_rate or DEFAULT_IMAGE_RATE
+        clock = Clock(frame_rate or source_rate, exact_seconds(start_seconds))
+        end = len(self.files) / source_rate
+        if clock.start >= end:
+            raise MediaError(
+                f"{path}: expected a start before the clip's end at {float(end):.3f} s, "
+                f"got {float(clock.start):g} s: start earlier"
+            )
+        num_frames = clock.count(end)
+        limit = None
+        if duration_seconds is not None:
+            limit = Clock(clock.rate).count(exact_seconds(duration_seconds))
+            num_frames = min(num_frames, limit)
+        first, notes = read_image_and_notes(self.files[0])
+        info = ClipInfo(
+            width=first.shape[1],
+            height=first.shape[0],
+            frame_rate=clock.rate,
+            num_frames=num_frames,
+            duration_seconds=float(num_frames / clock.rate),
+            has_alpha=any("transparent" in note for note in notes),
+            source=str(path),
+        )
+        super().__init__(info, source_rate=source_rate, clock=clock, limit=limit)
+        self.warnings += gaps
+        if image_rate is None and frame_rate is None and len(self.files) > 1:
+            self._warn(f"images carry no frame rate: they were taken as {source_rate} a second")
+
+    def _timed(self) -> Iterator[Timed[Path]]:
+        period = 1 / self._image_rate
+        for index, file in enumerate(self.files):
+            yield Timed(index * period, period, file)
+
+    def _pixels(self, frame: Path) -> UInt8:
+        rgb, notes = read_image_and_notes(frame)
+        for note in notes:
+            self._warn(note)
+        expected = (self.info.height, self.info.width)
+        if rgb.shape[:2] != expected:
+            raise MediaError(
+                f"{frame}: expected {expected[1]}x{expected[0]} pixels as in {self.files[0].name}, "
+                f"got {rgb.shape[1]}x{rgb.shape[0]}: give images of one size"
+            )
+        return rgb
+
+
+def _is_image(file: Path) -> bool:
+    # names with a leading dot are other programs' notes, such as macOS's "._frame.png"
+    return file.suffix.lower() in READABLE and not file.name.startswith(".") and file.is_file()
+
+
+def _kind(file: Path) -> str:
+    return {".jpeg": ".jpg"}.get(file.suffix.lower(), file.suffix.lower())
+
+
+def _natural_order(file: Path) -> list[Any]:
+    parts = re.split(r"(\d+)", file.name)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def _numbered(pattern: Path) -> dict[int, Path]:
+    match = _COUNTER.search(pattern.name)
+    assert match is not None
+    width = int(match.group(1) or 1)
+    before, after = pattern.name[: match.start()], pattern.name[match.end() :]
+    name = re.compile(rf"{re.escape(before)}(\d{{{width},}}){re.escape(after)}")
+    if not pattern.parent.is_dir():
+        return {}
+    found = ((name.fullmatch(file.name), file) for file in pattern.parent.iterdir())
+    return {int(hit.group(1)): file for hit, file in found if hit and file.is_file()}
+
+
+def _gaps(numbers: list[int]) -> list[str]:
+    missing = numbers[-1] - numbers[0] + 1 - len(numbers)
+    if not missing:
+        return []
+    first = next(a + 1 for a, b in pairwise(numbers) if b != a + 1)
+    return [f"{missing} numbers are missing in the sequence, the first is {first}: the images were taken as neighbours"]
