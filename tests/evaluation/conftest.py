@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+
+from realmaster.media.writer import ClipWriter
+from realmaster.types import ClipInfo
 
 
 def scene(*, num_frames: int = 5, height: int = 72, width: int = 128, speed: float = 0.0) -> npt.NDArray[np.uint8]:
@@ -37,3 +43,43 @@ def moving() -> npt.NDArray[np.uint8]:
 @pytest.fixture
 def make_scene() -> Callable[..., npt.NDArray[np.uint8]]:
     return scene
+
+
+def write_clip(path: Path, frames: npt.NDArray[np.uint8], rate: int = 16) -> Path:
+    """Write frames without loss."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, height, width, _ = frames.shape
+    with ClipWriter(path, ClipInfo(width, height, Fraction(rate)), codec="lossless") as writer:
+        writer.write(frames)
+    return path
+
+
+def camera_look(frames: npt.NDArray[np.uint8], weather: str) -> npt.NDArray[np.uint8]:
+    """Film a scene: an affine change of colour, its own for each weather."""
+    gain, bias = {"clear": (0.8, (30, 20, 5)), "rain": (0.4, (10, 25, 45))}[weather]
+    return np.clip(np.rint(frames * gain + np.array(bias)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def pair_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scenes for training and two for testing, each asked for in clear weather and in rain."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for split, speeds in {"train": (0.5, 1.5), "test": (1.0, 2.0)}.items():
+        rows = []
+        for speed in speeds:
+            engine = scene(num_frames=3, speed=speed, height=64, width=96)
+            for weather in ("clear", "rain"):
+                name = f"{split}_{speed}_{weather}"
+                write_clip(folder / name / "engine.mkv", engine)
+                write_clip(folder / name / "camera.mkv", camera_look(engine, weather))
+                row = {"id": name, "reference_video": f"{name}/engine.mkv", "video": f"{name}/camera.mkv"}
+                row |= {"caption": f"a wall, {weather}", "engine_weather": "clear", "camera_weather": weather}
+                rows.append(json.dumps(row))
+        (folder / f"{split}.jsonl").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture
+def film() -> Callable[[npt.NDArray[np.uint8], str], npt.NDArray[np.uint8]]:
+    """A translation that knows the truth of `pair_folder`."""
+    return lambda frames, prompt: camera_look(frames, prompt.split(", ")[1])

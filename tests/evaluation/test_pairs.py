@@ -1,0 +1,142 @@
+"""A pair set is scored fairly: truth and baselines beside the model, and the weather that was asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from realmaster.errors import ConfigError, MediaError
+from realmaster.evaluation.colour_baseline import fit_colour_transforms
+from realmaster.evaluation.intervals import score
+from realmaster.evaluation.pair_set import read_rows
+from realmaster.evaluation.pairs import score_pairs, with_settings
+from realmaster.evaluation.table import as_markdown, as_sentence, write_json
+from realmaster.evaluation.weather import weather_agreement
+
+Frames = npt.NDArray[np.uint8]
+Film = Callable[[Frames, str], Frames]
+
+
+def test_the_table_ranks_the_clip_the_colour_transform_and_the_truth(pair_folder: Path, film: Film) -> None:
+    done: list[tuple[int, int | None]] = []
+    scores = score_pairs(film, pair_folder, progress=lambda now, total: done.append((now, total)))
+    untouched = scores.method("untouched engine clip").scores
+    affine = scores.method("colour transform, affine per weather").scores
+    assert untouched["flicker"].mean == pytest.approx(1.0)
+    assert untouched["psnr"].mean < 20 < 45 < affine["psnr"].mean
+    assert affine["ssim"].mean > untouched["ssim"].mean
+    assert scores.method("model").scores["psnr"] is None, "the exact truth has an infinite PSNR, which is no mean"
+    assert scores.method("model").scores["ssim"].mean == pytest.approx(1.0)
+    assert scores.method("model").scores["flicker"].mean == pytest.approx(
+        scores.method("the truth").scores["flicker"].mean
+    )
+    assert done[-1] == (8, 8)
+
+
+def test_without_a_training_split_the_colour_transforms_are_left_out_and_it_says_so(
+    pair_folder: Path, film: Film, tmp_path: Path
+) -> None:
+    shutil.copytree(pair_folder, tmp_path / "set")
+    (tmp_path / "set" / "train.jsonl").unlink()
+    scores = score_pairs(film, tmp_path / "set", limit=1)
+    assert [method.name for method in scores.methods] == ["untouched engine clip", "model", "the truth"]
+    assert scores.clips == ("test_1.0_clear",)
+    assert "no training split" in scores.warnings[0]
+
+
+def test_a_weather_that_was_never_fitted_is_named(pair_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(pair_folder, tmp_path / "set")
+    train = tmp_path / "set" / "train.jsonl"
+    train.write_text("".join(line + "\n" for line in train.read_text().splitlines() if "wall, rain" not in line))
+    scores = score_pairs(None, tmp_path / "set")
+    assert "clear to rain" in scores.warnings[0]
+
+
+def test_the_colour_transform_recovers_an_affine_change(pair_folder: Path) -> None:
+    (affine,) = fit_colour_transforms(read_rows(pair_folder, "train"), (1,))
+    row = read_rows(pair_folder, "test")[1]
+    error = affine.apply(row.engine_frames(), row).astype(int) - row.camera_frames()
+    assert np.abs(error).max() <= 1
+
+
+def test_an_output_of_another_size_is_refused(pair_folder: Path) -> None:
+    with pytest.raises(MediaError, match="keep frames, height and width"):
+        score_pairs(lambda frames, prompt: frames[:, ::2], pair_folder, baselines=False)
+
+
+def test_who_follows_the_prompt_agrees_and_who_ignores_it_agrees_by_halves(pair_folder: Path, film: Film) -> None:
+    follows = weather_agreement(film, pair_folder)
+    ignores = weather_agreement(lambda frames, prompt: film(frames, "a wall, rain"), pair_folder)
+    assert (follows.num_engine_clips, len(follows.comparisons)) == (2, 4)
+    assert follows.share.mean == 1.0
+    assert ignores.share.mean == 0.5
+    assert "4 of 4 comparisons" in as_sentence(follows)
+
+
+def test_without_triples_there_is_no_agreement_to_report(pair_folder: Path, film: Film, tmp_path: Path) -> None:
+    shutil.copytree(pair_folder, tmp_path / "set")
+    test = tmp_path / "set" / "test.jsonl"
+    test.write_text("".join(line + "\n" for line in test.read_text().splitlines() if "wall, rain" not in line))
+    agreement = weather_agreement(film, tmp_path / "set")
+    assert agreement.share is None
+    assert "nothing to compare" in as_sentence(agreement)
+
+
+def test_the_file_of_figures_holds_each_clip_and_the_table_its_means(
+    pair_folder: Path, film: Film, tmp_path: Path
+) -> None:
+    scores = score_pairs(film, pair_folder, name="mine")
+    write_json(tmp_path / "figures.json", scores, weather_agreement(film, pair_folder), {"seed": 0})
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    values = figures["methods"]["untouched engine clip"]["psnr"]["values"]
+    assert len(values) == len(figures["clips"]) == 4
+    mean = figures["methods"]["untouched engine clip"]["psnr"]["mean"]
+    assert mean == pytest.approx(np.mean(values))
+    assert figures["methods"]["mine"]["psnr"] is None
+    assert figures["weather_agreement"]["share"]["mean"] == 1.0
+    assert f"{mean:.2f} [" in as_markdown(scores)
+    assert list(tmp_path.iterdir()) == [tmp_path / "figures.json"]
+
+
+def test_an_interval_holds_its_mean_and_narrows_with_more_clips() -> None:
+    few, many = score([1.0, 2.0, 3.0]), score([1.0, 2.0, 3.0] * 30)
+    assert few.low <= few.mean <= few.high
+    assert many.high - many.low < few.high - few.low
+    assert score([None, float("inf")]) is None
+    assert score([None, 4.0]).values == (None, 4.0)
+
+
+def test_settings_that_are_absent_are_left_to_the_profile(still: Frames) -> None:
+    class Recorder:
+        def translate_frames(self, frames: Frames, *, prompt: str, **settings: object) -> Frames:
+            self.got = {"prompt": prompt, **settings}
+            return frames
+
+    recorder = Recorder()
+    with_settings(recorder, seed=3, guidance_scale=None)(still, "rain")
+    assert recorder.got == {"prompt": "rain", "seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "expected a pair set"),
+        ("", "found none"),
+        ("{", r"train\.jsonl:1: expected one JSON object"),
+        ("[1]", "got list"),
+        ('{"id": "a", "video": "b.mp4"}', "'reference_video'"),
+    ],
+)
+def test_a_folder_that_is_no_pair_set_is_refused_with_the_line(
+    tmp_path: Path, text: str | None, complaint: str
+) -> None:
+    if text is not None:
+        (tmp_path / "train.jsonl").write_text(text)
+    with pytest.raises(ConfigError, match=complaint):
+        read_rows(tmp_path, "train")
