@@ -83,3 +83,9 @@ def pair_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def film() -> Callable[[npt.NDArray[np.uint8], str], npt.NDArray[np.uint8]]:
     """A translation that knows the truth of `pair_folder`."""
     return lambda frames, prompt: camera_look(frames, prompt.split(", ")[1])
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Write frames under a name in the test's folder."""
+    return lambda name, frames, rate=16: write_clip(tmp_path / name, frames, rate)

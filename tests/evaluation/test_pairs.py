@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from realmaster.data.pair_set import read_rows
 from realmaster.errors import ConfigError, MediaError
 from realmaster.evaluation.colour_baseline import fit_colour_transforms
 from realmaster.evaluation.intervals import score
-from realmaster.evaluation.pair_set import read_rows
 from realmaster.evaluation.pairs import score_pairs, with_settings
 from realmaster.evaluation.table import as_markdown, as_sentence, write_json
 from realmaster.evaluation.weather import weather_agreement

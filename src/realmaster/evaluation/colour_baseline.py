@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from realmaster.evaluation.pair_set import Frames, PairRow
+from realmaster.data.pair_set import Frames, PairRow
 
 Array = npt.NDArray[np.float64]
 _STEP = 4  # every fourth frame, row and column is enough for a fit of twenty numbers

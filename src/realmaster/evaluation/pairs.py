@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from realmaster.data.pair_set import Frames, PairRow, has_split, read_rows
 from realmaster.errors import MediaError
 from realmaster.evaluation.colour_baseline import fit_colour_transforms
 from realmaster.evaluation.intervals import Score, score
 from realmaster.evaluation.metrics import flicker, psnr, sharpness, ssim
-from realmaster.evaluation.pair_set import Frames, PairRow, has_split, read_rows
 
 Translate = Callable[[Frames, str], Frames]  # (uint8 [F, H, W, 3], prompt) -> uint8 [F, H, W, 3]
 Progress = Callable[[int, int | None], None]

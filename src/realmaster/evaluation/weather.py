@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from realmaster.data.pair_set import Frames, PairRow, read_rows
 from realmaster.evaluation.intervals import Score, score
-from realmaster.evaluation.pair_set import Frames, PairRow, read_rows
 from realmaster.evaluation.pairs import Progress, Translate
 
 
