@@ -20,6 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from realmaster.media.color import UInt8
 from realmaster.media.hdr import Transfer, to_sdr
+from realmaster.media.images import over_black
 
 # codes of ITU-T H.273, as libav numbers them
 _MATRICES = {
@@ -129,7 +130,9 @@ class FrameConverter:
         if color.transfer != "sdr" or color.primaries != "bt709":
             rgb = to_sdr(self._rgb(frame, color, "rgb48le"), color.transfer, color.primaries)
         elif color.has_alpha:
-            rgb = self._over_black(self._rgb(frame, color, "rgba"))
+            rgba = self._rgb(frame, color, "rgba")
+            self.saw_transparency = self.saw_transparency or rgba[..., 3].min() < 255
+            rgb = over_black(rgba)
         else:
             rgb = self._rgb(frame, color, "rgb24")
         return self.geometry.upright(rgb)
@@ -155,14 +158,6 @@ class FrameConverter:
             stretched = (converted[..., :3].astype(np.float32) - 16 * (top / 255)) * (255 / 219)
             converted[..., :3] = np.clip(np.rint(stretched), 0, top)
         return converted
-
-    def _over_black(self, rgba: UInt8) -> UInt8:
-        alpha = rgba[..., 3:]
-        if alpha.min() == 255:
-            return np.ascontiguousarray(rgba[..., :3])
-        self.saw_transparency = True
-        product = rgba[..., :3].astype(np.uint16) * alpha
-        return ((product + 127) // 255).astype(np.uint8)
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:

@@ -1,6 +1,7 @@
 """Single images: read as 8-bit RGB, written as PNG or JPEG.
 
-Separate from sequences, which know order and time. OpenCV reads what it can; EXR goes through PyAV's decoder.
+Separate from sequences, which know order and time. Pillow reads, because it refuses damaged files without noise;
+OpenCV encodes, because it is faster; EXR, which neither of them knows, goes through PyAV's decoder.
 
 - 16-bit images are rounded to 8 bits; grey becomes RGB; transparent images are laid over black.
 - EXR (16 or 32-bit float) is taken for scene-linear light with bt709 primaries: clipped at 1, encoded as sRGB. Its
@@ -9,12 +10,16 @@ Separate from sequences, which know order and time. OpenCV reads what it can; EX
 
 from __future__ import annotations
 
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
 import numpy as np
+from PIL import ExifTags, Image, ImageOps
 
 from realmaster.errors import MediaError, OutputError
 from realmaster.media.color import Float32, UInt8, linear_to_srgb_uint8
@@ -24,7 +29,6 @@ READABLE = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".exr")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 _JPEG_QUALITY = 95
-_PNG_COMPRESSION = 3  # of 9; at 832x480 level 3 costs 15 ms a frame, level 9 150 ms for 5 % less
 
 
 def read_image(path: str | Path) -> UInt8:
@@ -43,23 +47,45 @@ def read_image_and_notes(path: Path) -> tuple[UInt8, tuple[str, ...]]:
     Raises:
         MediaError: the file is missing, of another kind, or damaged.
     """
-    if path.suffix.lower() not in READABLE:
-        raise MediaError(f"{path}: expected an image ({', '.join(READABLE)}): convert it to PNG")
+    _check_kind(path)
     if path.suffix.lower() == ".exr":
         return _read_exr(path)
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise MediaError(f"{path}: expected an image, could not read it ({error.strerror}): check the path") from error
-    # IMREAD_UNCHANGED keeps alpha and 16 bits but ignores a photograph's orientation
-    flags = cv2.IMREAD_COLOR if path.suffix.lower() in (".jpg", ".jpeg") else cv2.IMREAD_UNCHANGED
-    try:
-        pixels = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise MediaError(f"{path}: expected an image, it is damaged or of another kind: export this frame again")
-    return _to_rgb(pixels)
+    with _opened(path) as image:
+        notes = []
+        if getattr(image, "n_frames", 1) > 1:
+            notes.append("an image is animated: its first picture was taken")
+        if image.mode.startswith("I;16") or _is_png_of_16_bits(path):
+            image.load()  # finds damage without the noise that OpenCV makes on it
+            return _read_16_bits(path), tuple(notes)
+        upright = ImageOps.exif_transpose(image)
+        if not upright.has_transparency_data:
+            return np.asarray(upright.convert("RGB")), tuple(notes)
+        rgba = np.asarray(upright.convert("RGBA"))
+        if rgba[..., 3].min() < 255:
+            notes.append(TRANSPARENT)
+        return over_black(rgba), tuple(notes)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Read an image's (width, height) as shown, from its header alone.
+
+    Raises:
+        MediaError: the file is missing, of another kind, or damaged at its beginning.
+    """
+    _check_kind(path)
+    if path.suffix.lower() == ".exr":
+        return _exr_size(path)
+    with _opened(path) as image:
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        return (image.height, image.width) if is_turned else image.size
+
+
+def over_black(rgba: UInt8) -> UInt8:
+    """Lay RGBA [H, W, 4], colours not premultiplied, over black: RGB [H, W, 3]."""
+    alpha = rgba[..., 3:]
+    if alpha.min() == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    return ((rgba[..., :3].astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
 
 
 def write_image(path: str | Path, image: UInt8) -> None:
@@ -82,25 +108,62 @@ def encode_image(image: UInt8, suffix: str) -> bytes:
     """
     if suffix.lower() not in WRITABLE:
         raise OutputError(f"expected an image name ending in {', '.join(WRITABLE)}, got {suffix!r}: rename the output")
-    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY, cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION]
-    options = {".png": options[2:], ".jpg": options[:2], ".jpeg": options[:2]}.get(suffix.lower(), [])
+    # PNG as OpenCV has it by default: 32 ms for 832x480, and smaller than at zlib's level 4, which costs 67 ms
+    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if suffix.lower() in (".jpg", ".jpeg") else []
     _, data = cv2.imencode(suffix, image[..., ::-1] if image.ndim == 3 else image, options)
     return bytes(data)
 
 
-def _to_rgb(pixels: Any) -> tuple[UInt8, tuple[str, ...]]:
-    """Bring OpenCV's grey, BGR or BGRA of 8, 16 or 32 bits to 8-bit RGB."""
-    notes: list[str] = []
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    if pixels.ndim == 2 or pixels.shape[2] == 1:
-        return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2), ()
+def _check_kind(path: Path) -> None:
+    if path.suffix.lower() not in READABLE:
+        raise MediaError(f"{path}: expected an image ({', '.join(READABLE)}), got another kind: convert it to PNG")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image with Pillow, and turn every failure until the block's end into a MediaError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large frames are wanted here
+            with Image.open(path) as image:
+                yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0].replace(str(path), "file")
+        raise MediaError(
+            f"{path}: expected an image, could not read it ({reason}): check the path or export this frame again"
+        ) from error
+
+
+def _is_png_of_16_bits(path: Path) -> bool:
+    # Pillow drops the low byte of 16-bit colour without a word; byte 24 of a PNG is its bit depth
+    with path.open("rb") as file:
+        header = file.read(25)
+    return header[:4] == b"\x89PNG" and header[24] == 16
+
+
+def _read_16_bits(path: Path) -> UInt8:
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None, "Pillow has just read it"
+    pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., None], 3, axis=2)
     if pixels.shape[2] == 4:
-        alpha = pixels[..., 3:]
-        if alpha.min() < 255:
-            notes.append(TRANSPARENT)
-            pixels = ((pixels[..., :3].astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(pixels[..., 2::-1]), tuple(notes)
+        return over_black(np.ascontiguousarray(pixels[..., (2, 1, 0, 3)]))
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def _exr_size(path: Path) -> tuple[int, int]:
+    try:
+        with path.open("rb") as file:
+            header = file.read(65536)
+    except OSError as error:
+        raise MediaError(f"{path}: expected an image, could not read it ({error.strerror}): check the path") from error
+    name = b"displayWindow\0box2i\0"
+    place = header.find(name) + len(name) + 4  # four bytes hold the attribute's length
+    if not header.startswith(b"\x76\x2f\x31\x01") or name not in header or len(header) < place + 16:
+        raise MediaError(f"{path}: expected an EXR image, it is damaged or of another kind: export this frame again")
+    left, top, right, bottom = struct.unpack_from("<4i", header, place)
+    return right - left + 1, bottom - top + 1
 
 
 TRANSPARENT = "the clip is transparent in places: it was laid over black and alpha was dropped"

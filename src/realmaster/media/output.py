@@ -28,11 +28,9 @@ def check_output(path: str | Path, *, overwrite: bool, inputs: Iterable[str | Pa
         OutputError: the path equals an input, exists already, or its folder is missing or cannot be written.
     """
     path = Path(path)
-    for source in inputs:
-        if is_same_file(path, Path(source)):
-            raise OutputError(
-                f"{path}: expected an output other than the input, got the same file: choose another name"
-            )
+    for source in map(Path, inputs):
+        if is_same_file(path, source) or (path.is_dir() and source.resolve().is_relative_to(path.resolve())):
+            raise OutputError(f"{path}: expected an output other than the input, got the same: choose another name")
     if path.is_symlink() and not path.exists():
         raise OutputError(f"{path}: expected a file or a free name, found a link that leads nowhere: remove it")
     if path.exists() and not overwrite:

@@ -114,7 +114,21 @@ def probe(path: Path) -> Probe:
     return Probe(decoded=decoded, pixel_aspect=pixel_aspect, **facts)
 
 
-def _scan(container: Any, stream: Any) -> tuple[list[int], list[int], bool]:
+def first_time(path: Path) -> Fraction:
+    """Time of a file's first picture on its container's clock, in seconds; of sound alone, 0.
+
+    Raises:
+        MediaError: the file is no media file.
+    """
+    with opened(path) as container:
+        streams = [stream for stream in container.streams.video if not is_cover(stream)]
+        if not streams:
+            return Fraction(0)
+        times, _, _ = _scan(container, streams[0], max_packets=64)  # pictures are stored at most 16 out of order
+        return min(times, default=0) * Fraction(streams[0].time_base)
+
+
+def _scan(container: Any, stream: Any, *, max_packets: int = MAX_PACKETS) -> tuple[list[int], list[int], bool]:
     """Collect the packets' times and durations in ticks, up to the bounds; tell whether all were seen."""
     times: list[int] = []
     durations: list[int] = []
@@ -127,7 +141,7 @@ def _scan(container: Any, stream: Any) -> tuple[list[int], list[int], bool]:
             times.append(time)
             durations.append(packet.duration or 0)
             num_bytes += packet.size
-            if len(times) >= MAX_PACKETS or num_bytes >= MAX_BYTES:
+            if len(times) >= max_packets or num_bytes >= MAX_BYTES:
                 return times, durations, False
     except av.error.FFmpegError:
         return times, durations, True  # the reader meets the same damage and reports it

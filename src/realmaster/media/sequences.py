@@ -15,19 +15,23 @@ from typing import Any
 from realmaster.errors import MediaError
 from realmaster.media.clip import ClipReader
 from realmaster.media.color import UInt8
-from realmaster.media.images import READABLE, read_image_and_notes
+from realmaster.media.images import READABLE, TRANSPARENT, image_size, read_image_and_notes
 from realmaster.media.timing import Clock, Timed, exact_seconds
 from realmaster.types import ClipInfo
 
 DEFAULT_IMAGE_RATE = Fraction(16)
 """Images a second where nobody says; what the models were trained at."""
 
-_COUNTER = re.compile(r"%0?(\d*)d")
+COUNTER = re.compile(r"%0?(\d*)d")
+"""The place of the number in a name such as `frame_%04d.png`."""
 
 
 def is_pattern(path: Path) -> bool:
     """Tell `frame_%04d.png` and `*.png` from the name of one file."""
-    return not path.exists() and bool(_COUNTER.search(path.name) or set("*?[") & set(path.name))
+    # "clip[1].mp4" that does not exist is a missing video, not a pattern of images
+    if path.exists() or (path.suffix.lower() not in (*READABLE, "") and not set("*?[") & set(path.suffix)):
+        return False
+    return bool(COUNTER.search(path.name) or set("*?[") & set(path.name))
 
 
 def find_images(path: Path) -> tuple[list[Path], list[str]]:
@@ -48,7 +52,7 @@ def find_images(path: Path) -> tuple[list[Path], list[str]]:
             raise MediaError(
                 f"{path}: expected images of one kind, found {counts}: give a pattern such as {path}/*.png"
             )
-    elif _COUNTER.search(path.name):
+    elif COUNTER.search(path.name):
         numbered = _numbered(path)
         if numbered:
             return [numbered[number] for number in sorted(numbered)], _gaps(sorted(numbered))
@@ -93,14 +97,15 @@ class SequenceReader(ClipReader):
         if duration_seconds is not None:
             limit = Clock(clock.rate).count(exact_seconds(duration_seconds))
             num_frames = min(num_frames, limit)
-        first, notes = read_image_and_notes(self.files[0])
+        width, height = self._common_size()
+        _, notes = read_image_and_notes(self.files[0])
         info = ClipInfo(
-            width=first.shape[1],
-            height=first.shape[0],
+            width=width,
+            height=height,
             frame_rate=clock.rate,
             num_frames=num_frames,
             duration_seconds=float(num_frames / clock.rate),
-            has_alpha=any("transparent" in note for note in notes),
+            has_alpha=TRANSPARENT in notes,
             source=str(path),
         )
         super().__init__(info, source_rate=source_rate, clock=clock, limit=limit)
@@ -117,13 +122,19 @@ class SequenceReader(ClipReader):
         rgb, notes = read_image_and_notes(frame)
         for note in notes:
             self._warn(note)
-        expected = (self.info.height, self.info.width)
-        if rgb.shape[:2] != expected:
-            raise MediaError(
-                f"{frame}: expected {expected[1]}x{expected[0]} pixels as in {self.files[0].name}, "
-                f"got {rgb.shape[1]}x{rgb.shape[0]}: give images of one size"
-            )
         return rgb
+
+    def _common_size(self) -> tuple[int, int]:
+        """Read the headers of all images, so that a sequence that cannot be used is refused before it is begun."""
+        width, height = image_size(self.files[0])
+        for file in self.files[1:]:
+            size = image_size(file)
+            if size != (width, height):
+                raise MediaError(
+                    f"{file}: expected {width}x{height} pixels as in {self.files[0].name}, "
+                    f"got {size[0]}x{size[1]}: give images of one size"
+                )
+        return width, height
 
 
 def _is_image(file: Path) -> bool:
@@ -141,7 +152,7 @@ def _natural_order(file: Path) -> list[Any]:
 
 
 def _numbered(pattern: Path) -> dict[int, Path]:
-    match = _COUNTER.search(pattern.name)
+    match = COUNTER.search(pattern.name)
     assert match is not None
     width = int(match.group(1) or 1)
     before, after = pattern.name[: match.start()], pattern.name[match.end() :]

@@ -16,6 +16,7 @@ from realmaster.errors import MediaError
 from realmaster.media.clip import ClipReader
 from realmaster.media.color import UInt8
 from realmaster.media.convert import FrameColor, FrameConverter, Geometry
+from realmaster.media.images import TRANSPARENT
 from realmaster.media.probe import opened, probe, video_stream
 from realmaster.media.timing import Clock, Timed, exact_seconds, snap
 from realmaster.types import ClipInfo
@@ -83,7 +84,7 @@ class VideoReader(ClipReader):
             self._warn("the frame size changes within the clip: later frames were scaled to the first one's size")
         rgb = self._convert(frame)
         if self._convert.saw_transparency:
-            self._warn("the clip is transparent in places: it was laid over black and alpha was dropped")
+            self._warn(TRANSPARENT)
         return rgb
 
     def _timed(self) -> Iterator[Timed[av.VideoFrame]]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Self
 
 import av
 
 from realmaster.errors import OutputError
 from realmaster.media.color import UInt8
-from realmaster.media.encode import MUXERS, Codec, FrameEncoder, choose_encoding
-from realmaster.media.images import WRITABLE, encode_image
-from realmaster.media.output import cannot_write, check_output, put_in_place, remove, temporary_path
+from realmaster.media.encode import Codec, choose_encoding
+from realmaster.media.output import cannot_write, check_output, put_in_place
+from realmaster.media.sinks import ImageSink, Sink, VideoSink
+from realmaster.media.timing import exact_seconds
 from realmaster.types import ClipInfo
+
+__all__ = ["ClipWriter", "Codec"]
 
 
 class ClipWriter:
@@ -50,38 +53,52 @@ class ClipWriter:
             overwrite: replace what is there.
 
         Raises:
-            OutputError: see `check_output`; unknown codec; or a size or rate that the encoder refuses.
+            OutputError: see `check_output`; an unknown codec, or one that refuses this container, size or rate.
+            MediaError: `audio_from` is no media file.
         """
         self.path = Path(path)
         self.info = info
         self.num_frames = 0
-        self.warnings: list[str] = []
         self._closed = False
+        self._warnings: list[str] = []
+        self._sink: Sink
         inputs = [source for source in (info.source, audio_from) if source]
-        self._sink: _Sink
         if codec == "images":
-            self._sink = _ImageSink(self.path, overwrite=overwrite, inputs=inputs)
-            if audio_from is not None:
-                self.warnings.append("images hold no sound: it was left out")
+            if info.has_audio and audio_from is not None:
+                self._warnings.append("images hold no sound: it was left out")
+            with _failures(self.path):
+                self._sink = ImageSink(self.path, overwrite=overwrite, inputs=inputs)
             return
-        encoding, warnings = choose_encoding(codec, self.path.suffix, info)
-        self.warnings += warnings
+        encoding, self._warnings = choose_encoding(codec, self.path.suffix, info)
         check_output(self.path, overwrite=overwrite, inputs=inputs)
         if self.path.is_dir():
             raise OutputError(f"{self.path}: expected a file to replace, found a folder: choose another name")
         with _failures(self.path):
-            self._sink = _VideoSink(self.path, encoding, info)
+            self._sink = VideoSink(
+                self.path,
+                encoding,
+                info,
+                audio_from=None if audio_from is None else Path(audio_from),
+                audio_start=exact_seconds(audio_start_seconds),
+            )
+
+    @property
+    def warnings(self) -> list[str]:
+        """What had to be changed, in plain sentences."""
+        return [*self._warnings, *self._sink.warnings]
 
     def write(self, frames: UInt8) -> None:
         """Append frames, uint8 [n, H, W, 3].
 
         Raises:
             OutputError: the disk is full or the encoder failed; the temporary file is removed.
-            ValueError: frames of another size or type than announced.
+            ValueError: frames of another size or type than announced, or a writer that is closed.
         """
         expected = (self.info.height, self.info.width, 3)
         if frames.ndim != 4 or frames.shape[1:] != expected or frames.dtype != "uint8":
             raise ValueError(f"expected uint8 frames [n, {expected}], got {frames.dtype} {frames.shape}")
+        if self._closed:
+            raise ValueError("this writer is closed")
         with self._or_abort():
             for frame in frames:
                 self._sink.write(frame)
@@ -99,11 +116,11 @@ class ClipWriter:
             if self.num_frames == 0:
                 raise OutputError(f"{self.path}: expected at least one frame to write, got none: check the input")
             self._sink.finish()
-            put_in_place(self._sink.part, self.path if not isinstance(self._sink, _ImageSink) else self._sink.folder)
+            put_in_place(self._sink.part, self._sink.target)
         self._closed = True
 
     def abort(self) -> None:
-        """Stop writing and leave nothing behind."""
+        """Stop writing and leave nothing behind; does nothing after `close`."""
         if not self._closed:
             self._closed = True
             self._sink.drop()
@@ -131,91 +148,9 @@ class ClipWriter:
             raise
 
 
-class _Sink(Protocol):
-    part: Path
-
-    def write(self, frame: UInt8) -> None: ...
-    def finish(self) -> None: ...
-    def drop(self) -> None: ...
-
-
-class _VideoSink:
-    """A video file being written."""
-
-    def __init__(self, path: Path, encoding: Any, info: ClipInfo) -> None:
-        self.part = temporary_path(path)
-        options = {"movflags": "+faststart"} if MUXERS[path.suffix.lower()] != "matroska" else {}
-        self._container: Any = None
-        try:
-            self._container = av.open(
-                f"file:{self.part}", "w", format=MUXERS[path.suffix.lower()], container_options=options
-            )
-            self._encoder = FrameEncoder(self._container, encoding, info)
-            self._encoder.stream.codec_context.open()
-        except BaseException:
-            self.drop()
-            raise
-
-    def write(self, frame: UInt8) -> None:
-        self._container.mux(self._encoder.encode(frame))
-
-    def finish(self) -> None:
-        self._container.mux(self._encoder.flush())
-        self._container.close()
-
-    def drop(self) -> None:
-        if self._container is not None:
-            with suppress(av.error.FFmpegError, OSError, ValueError):  # the file is thrown away
-                self._container.close()
-        remove(self.part)
-
-
-class _ImageSink:
-    """A folder of images being written."""
-
-    def __init__(self, path: Path, *, overwrite: bool, inputs: list[str | Path]) -> None:
-        is_pattern = "%" in path.name
-        self.folder, self._name = (path.parent, path.name) if is_pattern else (path, "frame_%06d.png")
-        suffix = Path(self._name).suffix
-        if suffix.lower() not in WRITABLE:
-            raise OutputError(f"{path}: expected images ending in {', '.join(WRITABLE)}, got {suffix!r}: rename them")
-        check_output(self.folder, overwrite=overwrite or _is_empty(self.folder), inputs=inputs)
-        _check_only_images(self.folder)
-        self.part = temporary_path(self.folder)
-        self._index = 0
-        with _failures(path):
-            self.part.mkdir()
-
-    def write(self, frame: UInt8) -> None:
-        data = encode_image(frame, Path(self._name).suffix)
-        (self.part / (self._name % self._index)).write_bytes(data)
-        self._index += 1
-
-    def finish(self) -> None:
-        pass
-
-    def drop(self) -> None:
-        remove(self.part)
-
-
 @contextmanager
 def _failures(path: Path) -> Iterator[None]:
     try:
         yield
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except (av.error.FFmpegError, OSError) as error:
         raise cannot_write(path, error) from error
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
-
-
-def _check_only_images(folder: Path) -> None:
-    """Refuse to replace a folder that holds more than images: it is someone's, not an earlier output."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise OutputError(f"{folder}: expected a folder to replace, found a file: choose another name")
-    for file in folder.iterdir():
-        if not file.is_file() or file.suffix.lower() not in WRITABLE:
-            raise OutputError(f"{folder}: expected only images to replace, found {file.name}: choose another folder")
