@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from realmaster.errors import ConfigError
 from realmaster.models.reference_cache import CacheReader, ReferenceCache, Storage, StorageDevice
-from realmaster.models.reference_grid import TokenGrid, check_batch, check_grids, find_wan, rotary_at
+from realmaster.models.reference_grid import TokenGrid, check_batch, check_grids, check_positions, find_wan, rotary_at
 from realmaster.models.reference_joint import joint_velocity
 
 __all__ = ["ReferenceAttention", "ReferenceCache", "joint_velocity"]
@@ -54,7 +54,8 @@ class ReferenceAttention:
     Installs itself on the self-attentions (`attn1`) when made; `remove`, or leaving it as a context manager, puts the
     original processors back. Without a cache every call goes to the original processors and the model equals itself
     bit for bit. PEFT adapters, attention back-ends, feature caches, offload and gradient checkpointing keep working,
-    because the transformer's own forward is called.
+    because the transformer's own forward is called. With gradient checkpointing, `backward` comes before `remove`: the
+    recomputation needs the installed processors, and fails without them.
 
     `transformer` may be wrapped (PEFT, DDP, `torch.compile`). `storage_dtype` is None for keys and values as computed,
     bfloat16, or float8_e4m3fn; `storage_device` is "model", or "host" for pinned memory with prefetch.
@@ -106,6 +107,7 @@ class ReferenceAttention:
         """
         batch_size = reference_latents.shape[0]
         grid = TokenGrid.of(self.wan, reference_latents, name="reference latents")
+        check_positions(self.wan, grid, spatial_scale=spatial_scale, frame_offset=frame_offset)
         timesteps = check_batch(
             batch_size, reference_latents.new_zeros(batch_size, dtype=torch.float32), encoder_hidden_states, batch_size
         )

@@ -35,8 +35,7 @@ class TokenGrid:
         """Measure latents [B, C, F, H, W] in tokens.
 
         Raises:
-            ConfigError: the latents have other axes or channels than the transformer takes, do not divide into patches,
-                or make a grid beyond the transformer's table of positions.
+            ConfigError: the latents have other axes or channels than the transformer's, or do not divide into patches.
         """
         channels, patch = wan.config.in_channels, tuple(wan.config.patch_size)
         if latents.ndim != 5 or latents.shape[1] != channels:
@@ -50,14 +49,7 @@ class TokenGrid:
                 f"expected {name} that divide into patches of {list(patch)} (frames, height, width), "
                 f"got {list(sizes)}: pad or crop the clip"
             )
-        grid = cls(*(size // step for size, step in zip(sizes, patch, strict=True)))
-        longest, num_positions = max(grid.num_frames, grid.height, grid.width), wan.config.rope_max_seq_len
-        if longest > num_positions:
-            raise ConfigError(
-                f"expected {name} of at most {num_positions} tokens along each axis, got {longest}: "
-                "use a shorter or smaller clip"
-            )
-        return grid
+        return cls(*(size // step for size, step in zip(sizes, patch, strict=True)))
 
 
 def find_wan(transformer: nn.Module) -> WanTransformer3DModel:
@@ -73,6 +65,29 @@ def find_wan(transformer: nn.Module) -> WanTransformer3DModel:
             "the reference is read by Wan text-to-video transformers only"
         )
     return found[0]
+
+
+def check_positions(
+    wan: WanTransformer3DModel, grid: TokenGrid, *, spatial_scale: int, frame_offset: int | None
+) -> None:
+    """Refuse a reference whose positions lie outside the transformer's table.
+
+    Raises:
+        ConfigError: the scale is below 1, the offset below 0, or the clip too long or too large.
+    """
+    start = frame_offset or 0
+    if spatial_scale < 1 or start < 0:
+        raise ConfigError(
+            f"expected spatial_scale of at least 1 and frame_offset of at least 0, got {spatial_scale} and {start}: "
+            "correct them"
+        )
+    num_positions = wan.config.rope_max_seq_len
+    last = max(start + grid.num_frames, *((size - 1) * spatial_scale + 1 for size in (grid.height, grid.width)))
+    if last > num_positions:
+        raise ConfigError(
+            f"expected a reference within {num_positions} positions along each axis, got {last}: "
+            "use a shorter or smaller clip"
+        )
 
 
 def check_grids(reference: TokenGrid, noisy: TokenGrid, *, spatial_scale: int, frame_offset: int | None) -> None:
@@ -132,18 +147,8 @@ def rotary_at(
 
     Token (f, y, x) gets the position (frame_offset + f, spatial_scale * y, spatial_scale * x): the first corner of the
     cell of full-grid tokens that it covers. With scale 1 and no offset this is what the transformer's own `rope` gives.
-
-    Raises:
-        ConfigError: a position lies beyond the transformer's table.
     """
     axes = ((grid.num_frames, frame_offset or 0, 1), (grid.height, 0, spatial_scale), (grid.width, 0, spatial_scale))
-    num_positions = rope.freqs_cos.shape[0]
-    last = max(start + (count - 1) * step for count, start, step in axes)
-    if spatial_scale < 1 or axes[0][1] < 0 or last >= num_positions:
-        raise ConfigError(
-            f"expected positions from 0 to {num_positions - 1} and a scale of at least 1, got positions up to {last} "
-            f"from frame {axes[0][1]} at scale {spatial_scale}: use a shorter or smaller clip"
-        )
 
     def spread(table: Tensor) -> Tensor:  # [P, D] -> [1, N, 1, D]
         parts = table.split([rope.t_dim, rope.h_dim, rope.w_dim], dim=1)

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from realmaster.models.reference_grid import TokenGrid, check_batch, check_grids, find_wan, rotary_at
+from realmaster.models.reference_grid import TokenGrid, check_batch, check_grids, check_positions, find_wan, rotary_at
 
 _running: ContextVar[object] = ContextVar("joint_forward", default=None)
 
@@ -58,6 +58,7 @@ def joint_velocity(
     wan = find_wan(transformer)
     noisy_grid = TokenGrid.of(wan, noisy_latents, name="noisy latents")
     grid = TokenGrid.of(wan, reference_latents, name="reference latents")
+    check_positions(wan, grid, spatial_scale=spatial_scale, frame_offset=frame_offset)
     check_grids(grid, noisy_grid, spatial_scale=spatial_scale, frame_offset=frame_offset)
     timesteps = check_batch(noisy_latents.shape[0], timesteps, encoder_hidden_states, reference_latents.shape[0])
 
