@@ -9,7 +9,7 @@ PIP := $(RUN) pip --disable-pip-version-check install -qq -c constraints.txt
 READY := $(VENV)/.ready
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-DEMO ?= assets/demo/engine.mp4
+DEMO ?= assets/demo/street.mp4
 PROMPT ?=
 PAIRS ?= pairs
 ARGS ?=

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from realmaster.pipelines.translate import Translation
 
 
-def summary(translation: Translation, wall_seconds: float, page: Path | None) -> str:
-    """Write the lines for stdout; the shares are of the wall time of the whole command."""
+def summary(translation: Translation, seconds: dict[str, float], wall_seconds: float, page: Path | None) -> str:
+    """Write the lines for stdout; the shares of the stages in `seconds` are of the wall time of the whole command."""
     frames, info = translation.num_frames, translation.info
     speed = frames / wall_seconds
     lines = [
         f"{translation.output}: {frames} frames, {info.width}x{info.height}, {float(info.frame_rate):g} per second",
         f"time: {wall_seconds:.1f} s, {speed:.2f} frames per second, peak memory {peak_memory_gb():.1f} GB",
-        "share: " + ", ".join(f"{stage} {share:.0%}" for stage, share in shares(translation.seconds, wall_seconds)),
+        "share: " + ", ".join(f"{stage} {share:.0%}" for stage, share in shares(seconds, wall_seconds)),
     ]
     if page is not None:
         lines.append(f"report: {page}")

@@ -124,20 +124,27 @@ def command(
         )
     for warning in translation.warnings:
         click.echo(f"realmaster: warning: {warning}", err=True)
+    seconds = dict(translation.seconds)
     if page is not None:
-        _write_page(page, translation, input)
+        seconds["report"] = _write_page(page, translation, input, start, duration)
     if not quiet:
-        click.echo(summary(translation, time.perf_counter() - began, page))
+        click.echo(summary(translation, seconds, time.perf_counter() - began, page))
     if translation.truncated is not None:
         raise TruncatedMediaError(
             f"{input} ended early ({translation.truncated}): its {translation.num_frames} frames are in {output}"
         )
 
 
-def _write_page(page: Path, translation: Translation, source: str) -> None:
-    """Measure how well the output is aligned with its input, and write the report."""
+def _write_page(
+    page: Path, translation: Translation, source: str, start_seconds: float, duration_seconds: float | None
+) -> float:
+    """Measure how well the output is aligned with its input, and write the report; give the seconds it took."""
     from realmaster.evaluation.alignment import measure_alignment
     from realmaster.evaluation.page import write_report
 
-    alignment = measure_alignment(source, translation.output)
-    write_report(page, translation, alignment)
+    began = time.perf_counter()
+    alignment = measure_alignment(
+        source, translation.output, start_seconds=start_seconds, duration_seconds=duration_seconds
+    )
+    write_report(page, translation, alignment, input_path=source)
+    return time.perf_counter() - began
