@@ -1,7 +1,7 @@
 """Single images: read as 8-bit RGB, written as PNG or JPEG.
 
 Separate from sequences, which know order and time. Pillow reads, because it refuses damaged files without noise;
-OpenCV encodes, because it is faster; EXR, which neither of them knows, goes through PyAV's decoder.
+OpenCV encodes, because it is faster; EXR, which neither of them knows, is read by `exr.py`.
 
 - 16-bit images are rounded to 8 bits; grey becomes RGB; transparent images are laid over black.
 - EXR (16 or 32-bit float) is taken for scene-linear light with bt709 primaries: clipped at 1, encoded as sRGB. Its
@@ -10,23 +10,24 @@ OpenCV encodes, because it is faster; EXR, which neither of them knows, goes thr
 
 from __future__ import annotations
 
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from realmaster.errors import MediaError, OutputError
-from realmaster.media.color import Float32, UInt8, linear_to_srgb_uint8
+from realmaster.media.color import UInt8, linear_to_srgb_uint8
+from realmaster.media.exr import exr_size, read_exr
 from realmaster.media.output import temporary
 
 READABLE = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".exr")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+TRANSPARENT = "the clip is transparent in places: it was laid over black and alpha was dropped"
 
 _JPEG_QUALITY = 95
 
@@ -74,7 +75,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     _check_kind(path)
     if path.suffix.lower() == ".exr":
-        return _exr_size(path)
+        return exr_size(path)
     with _opened(path) as image:
         is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
         return (image.height, image.width) if is_turned else image.size
@@ -152,49 +153,14 @@ def _read_16_bits(path: Path) -> UInt8:
     return np.ascontiguousarray(pixels[..., ::-1])
 
 
-def _exr_size(path: Path) -> tuple[int, int]:
-    try:
-        with path.open("rb") as file:
-            header = file.read(65536)
-    except OSError as error:
-        raise MediaError(f"{path}: expected an image, could not read it ({error.strerror}): check the path") from error
-    name = b"displayWindow\0box2i\0"
-    place = header.find(name) + len(name) + 4  # four bytes hold the attribute's length
-    if not header.startswith(b"\x76\x2f\x31\x01") or name not in header or len(header) < place + 16:
-        raise MediaError(f"{path}: expected an EXR image, it is damaged or of another kind: export this frame again")
-    left, top, right, bottom = struct.unpack_from("<4i", header, place)
-    return right - left + 1, bottom - top + 1
-
-
-TRANSPARENT = "the clip is transparent in places: it was laid over black and alpha was dropped"
-
-
 def _read_exr(path: Path) -> tuple[UInt8, tuple[str, ...]]:
-    try:
-        with av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"}) as container:
-            planes = _float_planes(next(container.decode(video=0)))
-    except (av.error.FFmpegError, StopIteration, ValueError, IndexError) as error:
-        reason = getattr(error, "strerror", None) or "no picture in it"
-        message = f"{path}: expected an EXR image, could not read it ({reason}): export this frame again"
-        raise MediaError(message) from error
+    linear, alpha = read_exr(path)
     notes = []
-    if len(planes) in (2, 4) and planes[-1].min() < 1:
+    if alpha is not None and alpha.min() < 1:
         notes.append(TRANSPARENT)
-    # libav's order of planes is green, blue, red
-    linear = np.stack([planes[2], planes[0], planes[1]] if len(planes) > 2 else [planes[0]] * 3, axis=-1)
     if np.isnan(linear).any():
         linear = np.nan_to_num(linear, nan=0.0)
         notes.append("the EXR images hold values that are no numbers: they were shown black")
     if linear.max() > 1:
         notes.append("the EXR images hold light brighter than 1: it was clipped to white")
     return linear_to_srgb_uint8(linear), tuple(notes)
-
-
-def _float_planes(frame: av.VideoFrame) -> list[Float32]:
-    """Take a decoded EXR's planes as float32 [H, W] each."""
-    stored = np.float16 if "f16" in frame.format.name else np.float32
-    size = np.dtype(stored).itemsize
-    return [
-        np.frombuffer(plane, stored).reshape(plane.height, plane.line_size // size)[:, : plane.width].astype(np.float32)
-        for plane in frame.planes
-    ]

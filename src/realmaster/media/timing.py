@@ -115,15 +115,16 @@ def constant_rate(times: Sequence[Fraction], candidates: Iterable[Fraction], tol
 
 
 def nominal_rate(average: Fraction) -> Fraction:
-    """Choose a constant rate for a clip whose rate varies.
+    """Choose a constant rate for a clip whose rate varies: a whole number, since none is exact.
 
     The standard rate within 2 % of the average, else the next standard rate above, so that no stretch of the clip
-    loses more frames than it must; above the highest standard rate, the average as a whole number.
+    loses more frames than it must; above the highest standard rate, the average rounded.
     """
-    near = [rate for rate in STANDARD_RATES if abs(rate - average) <= average / 50]
+    whole = [rate for rate in STANDARD_RATES if rate.denominator == 1]
+    near = [rate for rate in whole if abs(rate - average) <= average / 50]
     if near:
         return min(near, key=lambda rate: abs(rate - average))
-    return next((rate for rate in STANDARD_RATES if rate > average), Fraction(max(1, round(average))))
+    return next((rate for rate in whole if rate > average), Fraction(round(average)))
 
 
 def snap(time: Fraction, rate: Fraction, tolerance: Fraction) -> Fraction:
