@@ -77,7 +77,9 @@ def image_size(path: Path) -> tuple[int, int]:
     if path.suffix.lower() == ".exr":
         return exr_size(path)
     with _opened(path) as image:
-        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        # asking a PNG for Exif that was not found in front of its pixels would decode them
+        exif = image.getexif() if "exif" in image.info else {}
+        is_turned = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
         return (image.height, image.width) if is_turned else image.size
 
 

@@ -57,6 +57,8 @@ def opened(path: Path) -> Iterator[Any]:
 def not_a_video(path: Path, reason: object) -> MediaError:
     """Say that a file cannot be read as video."""
     text = getattr(reason, "strerror", None) or str(reason)
+    if isinstance(reason, av.error.EOFError):
+        text = "it ends before its first frame"
     hint = " (or one cut off before its index was written)" if path.suffix.lower() in (".mp4", ".mov", ".m4v") else ""
     return MediaError(
         f"{path}: expected a video{hint}, could not read it ({text}): "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 
 from realmaster.errors import MediaError
@@ -36,9 +37,9 @@ def open_clip(
         MediaError: nothing there, not readable as a clip, without frames, or over before `start_seconds`.
     """
     path = Path(path)
-    if start_seconds < 0:
+    if not 0 <= start_seconds < inf:
         raise MediaError(f"{path}: expected a start of 0 s or later, got {start_seconds:g} s: start at 0 or later")
-    if duration_seconds is not None and duration_seconds <= 0:
+    if duration_seconds is not None and not 0 < duration_seconds < inf:
         raise MediaError(f"{path}: expected a duration above 0 s, got {duration_seconds:g} s: read at least one frame")
     for rate in (frame_rate, image_rate):
         if rate is not None and not 0 < rate <= 1000:

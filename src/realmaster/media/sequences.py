@@ -122,19 +122,22 @@ class SequenceReader(ClipReader):
         rgb, notes = read_image_and_notes(frame)
         for note in notes:
             self._warn(note)
+        self._check_size(frame, (rgb.shape[1], rgb.shape[0]))
         return rgb
 
     def _common_size(self) -> tuple[int, int]:
         """Read the headers of all images, so that a sequence that cannot be used is refused before it is begun."""
-        width, height = image_size(self.files[0])
+        self._size = image_size(self.files[0])
         for file in self.files[1:]:
-            size = image_size(file)
-            if size != (width, height):
-                raise MediaError(
-                    f"{file}: expected {width}x{height} pixels as in {self.files[0].name}, "
-                    f"got {size[0]}x{size[1]}: give images of one size"
-                )
-        return width, height
+            self._check_size(file, image_size(file))
+        return self._size
+
+    def _check_size(self, file: Path, size: tuple[int, int]) -> None:
+        if size != self._size:
+            raise MediaError(
+                f"{file}: expected {self._size[0]}x{self._size[1]} pixels as in {self.files[0].name}, "
+                f"got {size[0]}x{size[1]}: give images of one size"
+            )
 
 
 def _is_image(file: Path) -> bool:
