@@ -6,20 +6,17 @@ memory, and pairs of neighbouring frames are measured at even distances through 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from realmaster.evaluation.metrics import Flicker, colour_change, edge_agreement
 from realmaster.evaluation.metrics.flicker import mean_flicker, pair_flicker
 from realmaster.evaluation.metrics.flow import pair_flow_difference
 from realmaster.evaluation.metrics.motion import can_flow
-from realmaster.media.reader import ClipReader, open_clip
+from realmaster.evaluation.side_by_side import Frame, evenly, frames_of, resized, side_by_side
 from realmaster.types import ClipInfo
 
 MIN_EDGE_RECALL = 0.80
@@ -28,9 +25,6 @@ MAX_FLICKER_RATIO = 1.3
 UNSEEN_FLICKER_LEVELS = 0.5  # of 255: less than this is not seen, whatever the ratio to a still input
 _AREA = 832 * 480  # larger frames are measured at this many pixels, so that figures and time compare
 _MAX_SEGMENTS = 60
-_SAME_RATE = 1e-3
-
-Frame = npt.NDArray[np.uint8]  # [H, W, 3]
 
 
 @dataclass(frozen=True)
@@ -123,19 +117,17 @@ def measure_alignment(
     Raises:
         MediaError: one of the two cannot be read.
     """
-    with ExitStack() as stack:
-        source, output = _open(stack, input_path, output_path, start_seconds, duration_seconds)
+    with side_by_side(input_path, output_path, start_seconds, duration_seconds) as (source, output, expected):
         measured = _measured_size(source.info.width, source.info.height)
-        expected = output.info.num_frames or _count(output_path, output)  # some containers say one too many
-        chosen = _spread(expected - 1, max_pairs)
+        chosen = frozenset(evenly(expected - 1, max_pairs))  # the first frames of the pairs
         taken: list[tuple[int, Figures]] = []
         before: tuple[Frame, Frame] | None = None
-        wanted_frames, given_frames = _frames(source), _frames(output)
+        wanted_frames, given_frames = frames_of(source), frames_of(output)
         num_frames = 0
         for index, (given, wanted) in enumerate(zip(given_frames, wanted_frames, strict=False)):
             num_frames = index + 1
             if index == 0 or index in chosen or index - 1 in chosen:
-                now = _resized(wanted, measured), _resized(given, measured)
+                now = resized(wanted, measured), resized(given, measured)
                 if before is not None and index - 1 in chosen:
                     taken.append((index - 1, _pair(*before, *now)))
                 before = now
@@ -159,25 +151,6 @@ def measure_alignment(
     )
 
 
-def _open(
-    stack: ExitStack, input_path: str | Path, output_path: str | Path, start: float, duration: float | None
-) -> tuple[ClipReader, ClipReader]:
-    source = stack.enter_context(open_clip(input_path, start_seconds=start, duration_seconds=duration))
-    rate = source.info.frame_rate
-    output = stack.enter_context(open_clip(output_path, image_rate=rate))
-    if abs(float(output.info.frame_rate / rate) - 1.0) > _SAME_RATE:
-        source.close()
-        source = stack.enter_context(
-            open_clip(input_path, start_seconds=start, duration_seconds=duration, frame_rate=output.info.frame_rate)
-        )
-    return source, output
-
-
-def _frames(clip: ClipReader) -> Iterator[Frame]:
-    for chunk in clip.chunks(1):
-        yield chunk[0]
-
-
 def _differences(source: ClipInfo, output: ClipInfo) -> list[str]:
     if (source.width, source.height) == (output.width, output.height):
         return []
@@ -185,27 +158,9 @@ def _differences(source: ClipInfo, output: ClipInfo) -> list[str]:
     return [f"the output's frames are {sizes}: compared at one size"]
 
 
-def _count(path: str | Path, like: ClipReader) -> int:
-    with open_clip(path, image_rate=like.info.frame_rate) as clip:
-        return sum(1 for _ in _frames(clip))
-
-
 def _measured_size(width: int, height: int) -> tuple[int, int]:
     shrink = min(1.0, (_AREA / (width * height)) ** 0.5)
     return max(1, round(width * shrink)), max(1, round(height * shrink))
-
-
-def _resized(frame: Frame, size: tuple[int, int]) -> Frame:
-    if (frame.shape[1], frame.shape[0]) == size:
-        return frame
-    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def _spread(num_pairs: int, most: int) -> frozenset[int]:
-    """Choose the first frames of at most `most` pairs, evenly from 0 to num_pairs - 1."""
-    if num_pairs < 1:
-        return frozenset()
-    return frozenset(np.linspace(0, num_pairs - 1, min(num_pairs, max(most, 1))).round().astype(int).tolist())
 
 
 def _single(wanted: Frame, given: Frame) -> Figures:
