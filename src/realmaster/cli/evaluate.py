@@ -51,7 +51,7 @@ def command(
     """
     if not baselines and not model:
         raise click.UsageError("expected something to score, got --no-baselines and --no-model: leave one out")
-    from realmaster.evaluation.pair_set import read_rows
+    from realmaster.data.pair_set import read_rows
     from realmaster.media.output import check_output
 
     if json_path is not None:

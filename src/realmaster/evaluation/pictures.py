@@ -28,7 +28,7 @@ _VIDEO_SIDE = 832
 _VIDEO_SECONDS = 12
 _VIDEO_BYTES = 8_000_000  # a page that can still be sent by mail
 _VIDEO_SMALLEST = 16  # pixels; smaller frames are no picture in motion
-_VIDEO = Encoding("libx264", "yuv420p", options={"preset": "superfast", "crf": "27", "profile": "high"})
+_VIDEO = Encoding("libx264", "yuv420p", options={"preset": "veryfast", "crf": "26", "profile": "high"})
 
 logger = logging.getLogger(__name__)
 
