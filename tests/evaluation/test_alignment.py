@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -93,6 +94,17 @@ def test_a_long_clip_is_sampled_from_its_first_to_its_last_second(make_scene: Ma
     assert alignment.segments[-1].end_seconds == pytest.approx(5.0, abs=0.2)
     starts = [segment.start_seconds for segment in alignment.segments]
     assert starts == sorted(starts)
+
+
+def test_memory_does_not_grow_with_length(make_scene: MakeScene, save: Save) -> None:
+    peaks = []
+    for repeats in (1, 12):
+        clip = save(f"{repeats}.mkv", np.tile(make_scene(num_frames=12, height=96, width=160), (repeats, 1, 1, 1)))
+        tracemalloc.start()
+        measure_alignment(clip, clip, max_pairs=4)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_a_spoilt_second_shows_in_its_segment_only(make_scene: MakeScene, save: Save) -> None:

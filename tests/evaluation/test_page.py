@@ -150,14 +150,16 @@ def test_settings_timings_and_warnings_are_told(made: Made, tmp_path: Path) -> N
     assert "ended early: the file ends at 0.3 s" in text
 
 
+@pytest.mark.parametrize("is_measured", [False, True])
 def test_the_stretch_that_was_translated_is_the_one_that_is_shown(
-    save: Save, make_scene: Callable[..., Frames], tmp_path: Path
+    is_measured: bool, save: Save, make_scene: Callable[..., Frames], tmp_path: Path
 ) -> None:
     frames = make_scene(num_frames=8, speed=4.0)
     render, film = save("render.mkv", frames, rate=4), save("film.mkv", frames[4:6], rate=4)
-    settings = {"start_seconds": 1.0, "duration_seconds": 0.5}
-    info = ClipInfo(128, 72, Fraction(4), source=str(render))
-    outline = Outline(write_report(tmp_path / "page.html", Made(film, 2, info, settings=settings)).read_text())
+    stretch = {"start_seconds": 1.0, "duration_seconds": 0.5}
+    made = Made(film, 2, ClipInfo(128, 72, Fraction(4), source=str(render)), settings={} if is_measured else stretch)
+    measured = measure_alignment(render, film, **stretch) if is_measured else None
+    outline = Outline(write_report(tmp_path / "page.html", made, measured).read_text())
     renders, films = (outline.all("img", **{"class": side}) for side in ("render", "film"))
     assert [image["src"] for image in renders] == [image["src"] for image in films]
 

@@ -81,6 +81,8 @@ class Alignment:
     width: int  # of the frames as measured
     height: int
     warnings: tuple[str, ...] = ()
+    start_seconds: float = 0.0  # where the input was read from
+    duration_seconds: float | None = None  # how much of it; None is all
 
     @property
     def passed(self) -> bool | None:
@@ -148,6 +150,8 @@ def measure_alignment(
         width=measured[0],
         height=measured[1],
         warnings=tuple(warnings),
+        start_seconds=start_seconds,
+        duration_seconds=duration_seconds,
     )
 
 

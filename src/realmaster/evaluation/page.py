@@ -66,8 +66,9 @@ def write_report(
 
     Args:
         path: the page, ending in .html.
-        translation: what was made; its settings `start_seconds` and `duration_seconds` say where its input lies.
-        alignment: how well it keeps to the input; None leaves that part out.
+        translation: what was made.
+        alignment: how well it keeps to the input, and which stretch of the input that is; None leaves that part out,
+            and the stretch is what the settings `start_seconds` and `duration_seconds` say.
         input_path: the render, where `translation.info.source` does not name it.
 
     Raises:
@@ -76,11 +77,14 @@ def write_report(
     """
     path = Path(path)
     settings = translation.settings
+    start, duration = settings.get("start_seconds"), settings.get("duration_seconds")
+    if alignment is not None:
+        start, duration = alignment.start_seconds, alignment.duration_seconds
     pictures = take_pictures(
         input_path if input_path is not None else translation.info.source,
         translation.output,
-        start_seconds=float(settings.get("start_seconds") or 0.0),
-        duration_seconds=settings.get("duration_seconds"),
+        start_seconds=start or 0.0,
+        duration_seconds=duration,
     )
     html = Template(_asset("page.html")).substitute(
         style=_asset("page.css"),

@@ -69,9 +69,7 @@ def _motion(alignment: Alignment) -> Verdict:
     asked = f"below {MAX_FLOW_DIFFERENCE:g} px"
     if difference is None:
         return Verdict("Motion", "–", _no_motion(alignment), asked, None)
-    sentence = (
-        f"apart from the render's motion for half of the picture, measured at {alignment.width} × {alignment.height}."
-    )
+    sentence = f"between the film's motion and the render's, for the typical pixel at {_size(alignment)}."
     return Verdict("Motion", f"{difference:.2f} px", sentence, asked, alignment.figures.keeps_motion)
 
 
@@ -85,7 +83,8 @@ def _steadiness(alignment: Alignment) -> Verdict:
     if flicker.ratio is None:
         sentence = f"The film flickers by {levels}; the render stands perfectly still, so there is nothing to compare."
         return Verdict("Steadiness", "–", sentence, asked, None)
-    sentence = f"the render's own flicker once motion is taken out: {levels} against {flicker.reference_levels:.1f}."
+    beside = f"{flicker.levels:.1f} against {flicker.reference_levels:.1f} levels"
+    sentence = f"the render's own flicker, motion taken out: {beside}."
     return Verdict("Steadiness", f"{flicker.ratio:.2f}×", sentence, asked, alignment.figures.is_steady)
 
 
@@ -101,7 +100,11 @@ def _colour(alignment: Alignment) -> Verdict:
 def _no_motion(alignment: Alignment) -> str:
     if alignment.num_frames < 2:
         return "One frame has no motion to compare."
-    return f"Frames of {alignment.width} × {alignment.height} are too small, or too different, to follow their motion."
+    return f"Frames of {_size(alignment)} are too small, or too different, to follow their motion."
+
+
+def _size(alignment: Alignment) -> str:
+    return f"{alignment.width} × {alignment.height}"
 
 
 def _listed(words: list[str]) -> str:
