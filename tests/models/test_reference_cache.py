@@ -46,7 +46,7 @@ def test_a_smaller_cache_gives_nearly_the_same_velocity(wan, dtype, bytes_each, 
 
 def test_fp8_survives_values_far_outside_its_own_range() -> None:
     wan = tiny_wan().requires_grad_(False)
-    for block, factor in zip(wan.blocks, (3e4, 1.0, 1e-5), strict=True):
+    for block, factor in zip(wan.blocks, (1e8, 1.0, 1e-8), strict=True):
         block.attn1.to_v.weight.mul_(factor)
         block.attn1.to_v.bias.mul_(factor)
         block.attn1.to_out[0].weight.div_(factor)

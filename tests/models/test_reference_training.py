@@ -100,6 +100,16 @@ def test_recomputation_is_not_misled_by_what_ran_since(mode) -> None:
         assert_same(gradients(wan, partial(forward, busy=True)), plain, 1e-6)
 
 
+def test_recomputation_leaves_the_cache_as_it_was() -> None:
+    wan = tiny_wan().train()
+    wan.enable_gradient_checkpointing()
+    with ReferenceAttention(wan) as attention:
+        cache = attention.encode(latents(2, seed=5), text(2))
+        before = list(cache.layers)
+        attention.denoise(latents(2), TIMESTEPS, text(2), cache).sum().backward()
+    assert all(now is then for now, then in zip(cache.layers, before, strict=True))
+
+
 def test_a_backward_after_removal_fails_rather_than_recompute_something_else() -> None:
     wan = tiny_wan().train()
     wan.enable_gradient_checkpointing()

@@ -40,7 +40,6 @@ __all__ = ["ReferenceAttention", "ReferenceCache", "joint_velocity"]
 class Task:
     """What the self-attentions of one forward do: write into a cache, or read one."""
 
-    owner: ReferenceAttention
     write: ReferenceCache | None = None
     read: CacheReader | None = None
 
@@ -123,7 +122,7 @@ class ReferenceAttention:
         )
         if self.wan.is_cache_enabled:  # what a feature cache remembers belongs to another clip or timestep
             self.wan._reset_stateful_cache()
-        with self._running(Task(self, write=cache)), self.wan.cache_context("reference"):
+        with self._running(Task(write=cache)), self.wan.cache_context("reference"):
             self._forward(reference_latents, timesteps, encoder_hidden_states, forward_arguments)
         missing = [layer for layer, pair in enumerate(cache.layers) if pair is None]
         if missing:
@@ -160,7 +159,7 @@ class ReferenceAttention:
         grid = TokenGrid.of(self.wan, noisy_latents, name="noisy latents")
         timesteps = check_batch(batch_size, timesteps, encoder_hidden_states, cache.batch_size)
         check_grids(cache.grid, grid, spatial_scale=cache.spatial_scale, frame_offset=cache.frame_offset)
-        with self._running(Task(self, read=CacheReader(cache, noisy_latents.device))):
+        with self._running(Task(read=CacheReader(cache, noisy_latents.device))):
             return self._forward(noisy_latents, timesteps, encoder_hidden_states, forward_arguments)
 
     def remove(self) -> None:
@@ -197,7 +196,7 @@ class ReferenceAttention:
     def _attach_task(self, rope: nn.Module, arguments: Any, rotary: tuple[Tensor, Tensor]) -> Any:
         """Extend what `rope` returns by the running task; leave it alone when there is none."""
         task = _task.get()
-        if task is None or task.owner is not self:
+        if task is None:
             return None
         cache = task.write
         if cache is not None and (cache.spatial_scale != 1 or cache.frame_offset):

@@ -66,10 +66,9 @@ def joint_velocity(
         return torch.cat([embedding.forward(reference_latents).flatten(2), noisy.flatten(2)], dim=2)
 
     def prepend_positions(rope: nn.Module, _: Any, noisy: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-        same_grid = grid == noisy_grid and not frame_offset
-        reference = (
-            noisy if same_grid else rotary_at(rope, grid, spatial_scale=spatial_scale, frame_offset=frame_offset)
-        )
+        reference = noisy
+        if grid != noisy_grid:
+            reference = rotary_at(rope, grid, spatial_scale=spatial_scale, frame_offset=frame_offset)
         return tuple(torch.cat(pair, dim=1) for pair in zip(reference, noisy, strict=True))
 
     def ask_both_timesteps(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:  # [B] -> [2 B]

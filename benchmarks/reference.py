@@ -1,0 +1,247 @@
+"""What a reference costs: seconds per denoising forward of the plain model, with a cached and with a joint reference.
+
+    python benchmarks/reference.py                            nano's sizes on this CPU, a window and a long clip
+    python benchmarks/reference.py --device cuda              one expert of Wan2.2-T2V-A14B, random weights, bfloat16
+    python benchmarks/reference.py --device cuda --storage-device host --storage-dtype fp8
+
+Weights are random: time does not depend on them. The ways alternate, so that a change of the machine's load meets all
+of them; medians are printed and kept. On a CPU the ratios are those of processor seconds, which other programs on the
+machine disturb least; on a GPU those of wall seconds. Writes a dated file into benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import WanTransformer3DModel
+
+from realmaster.models.nano import NanoSizes
+from realmaster.models.reference import ReferenceAttention, joint_velocity
+from realmaster.types import VideoShape
+
+RESULTS = Path(__file__).parent / "results"
+CACHED_TO_PLAIN, JOINT_TO_CACHED = 1.5, 1.8  # at most, at least
+STORED = {"computed": None, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A transformer to time and the clips it is timed on."""
+
+    build: Callable[[], WanTransformer3DModel]
+    space_stride: int
+    text_tokens: int
+    width: int
+    height: int
+    num_frames: tuple[int, ...]
+    dtype: str
+
+
+NANO = NanoSizes()
+MODELS = {
+    "nano": Model(
+        lambda: NANO.transformer.build(z_dim=NANO.autoencoder.z_dim, text_dim=NANO.text_encoder.d_model),
+        NANO.autoencoder.patch_size * 2 ** (len(NANO.autoencoder.dim_mult) - 1),
+        NANO.text_encoder.max_length,
+        256,
+        144,
+        (13, 81),
+        "float32",
+    ),
+    "wan2.1-1.3b": Model(
+        lambda: WanTransformer3DModel(num_attention_heads=12, ffn_dim=8960, num_layers=30),
+        8,
+        512,
+        832,
+        480,
+        (81,),
+        "bfloat16",
+    ),
+    "wan2.2-a14b": Model(WanTransformer3DModel, 8, 512, 832, 480, (81,), "bfloat16"),  # the class's defaults
+}
+
+
+def main() -> None:
+    options = parse()
+    name = options.model or ("nano" if options.device == "cpu" else "wan2.2-a14b")
+    model = MODELS[name]
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    dtype = PRECISIONS[options.dtype or model.dtype]
+    transformer = build(model, torch.device(options.device), dtype)
+    cases = [
+        measure(transformer, model, num_frames, dtype, options) for num_frames in options.frames or model.num_frames
+    ]
+    for case in cases:
+        show(name, case)
+    print(f"kept in {keep(name, cases, dtype, options)}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--model", choices=MODELS, help="default: nano on a CPU, wan2.2-a14b on a GPU")
+    parser.add_argument("--dtype", choices=PRECISIONS, help="default: the model's")
+    parser.add_argument(
+        "--frames", type=int, nargs="+", help="pixel frames of each clip, 4 n + 1; default: the model's"
+    )
+    parser.add_argument("--width", type=int, help="pixels; default: the model's")
+    parser.add_argument("--height", type=int, help="pixels; default: the model's")
+    parser.add_argument("--spatial-scale", type=int, default=1, help="2: a reference of half the size")
+    parser.add_argument("--storage-dtype", choices=STORED, default="computed", help="how the cache is kept")
+    parser.add_argument("--storage-device", choices=["model", "host"], default="model", help="where the cache is kept")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds after one that is thrown away")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's choice")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the result file")
+    return parser.parse_args()
+
+
+def build(model: Model, device: torch.device, dtype: torch.dtype) -> WanTransformer3DModel:
+    """Make random weights in place and in their precision: 14 billion in float32 first would not fit."""
+    torch.manual_seed(0)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            return model.build().eval().requires_grad_(False)
+    finally:
+        torch.set_default_dtype(before)
+
+
+@torch.no_grad()
+def measure(
+    transformer: WanTransformer3DModel, model: Model, num_frames: int, dtype: torch.dtype, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Time the ways at one length, one after the other in every round."""
+    config, place = transformer.config, {"device": options.device, "dtype": dtype}
+    shape = VideoShape(num_frames, options.height or model.height, options.width or model.width)
+    size = shape.latents(time_stride=4, space_stride=model.space_stride)
+    noisy = torch.randn(1, config.in_channels, size.num_frames, size.height, size.width, **place)
+    step = options.spatial_scale * config.patch_size[1]
+    half = [-(-side // step) * config.patch_size[1] for side in (size.height, size.width)]
+    reference = torch.randn(1, config.in_channels, size.num_frames, *half, **place)
+    words = torch.randn(1, model.text_tokens, config.text_dim, **place)
+    timesteps = torch.tensor([500.0], device=options.device)
+    scale = {"spatial_scale": options.spatial_scale}
+
+    attention = ReferenceAttention(
+        transformer, storage_dtype=STORED[options.storage_dtype], storage_device=options.storage_device
+    )
+    with attention:
+        cache = attention.encode(reference, words, **scale)
+        ways = {
+            "plain": lambda: attention.denoise(noisy, timesteps, words, None),
+            "cached": lambda: attention.denoise(noisy, timesteps, words, cache),
+            "joint": lambda: joint_velocity(transformer, noisy, reference, timesteps, words, **scale),
+            "reference pass": lambda: attention.encode(reference, words, **scale).is_empty,
+        }
+        rounds = [
+            {way: timed(forward, options.device) for way, forward in ways.items()} for _ in range(options.repeats + 1)
+        ]
+    seconds = {
+        way: {clock: statistics.median(turn[way][clock] for turn in rounds[1:]) for clock in rounds[0][way]}
+        for way in ways
+    }
+    clock = "processor" if options.device == "cpu" else "wall"
+    ratios = {
+        "cached_to_plain": seconds["cached"][clock] / seconds["plain"][clock],
+        "joint_to_cached": seconds["joint"][clock] / seconds["cached"][clock],
+    }
+    return {
+        "num_frames": num_frames,
+        "height": shape.height,
+        "width": shape.width,
+        "num_tokens": size.num_tokens(tuple(config.patch_size)),
+        "cache_gb": cache.nbytes / 1e9,
+        "seconds": seconds,
+        "ratios": ratios,
+        "as_expected": ratios["cached_to_plain"] <= CACHED_TO_PLAIN and ratios["joint_to_cached"] >= JOINT_TO_CACHED,
+    }
+
+
+def timed(forward: Callable[[], object], device: str) -> dict[str, float]:
+    """Seconds of one call: of the clock, of the processor, and on a GPU the peak of its memory in GB."""
+    if device == "cpu":
+        wall, processor = time.perf_counter(), time.process_time()
+        forward()
+        return {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    wall = time.perf_counter()
+    forward()
+    torch.cuda.synchronize()
+    return {"wall": time.perf_counter() - wall, "peak_gb": torch.cuda.max_memory_allocated() / 1e9}
+
+
+def show(name: str, case: dict[str, Any]) -> None:
+    print(
+        f"\n{name}, {case['width']}x{case['height']}, {case['num_frames']} frames = {case['num_tokens']} tokens, "
+        f"cache {case['cache_gb']:.3f} GB"
+    )
+    for way, clocks in case["seconds"].items():
+        print(f"  {way:15}" + "".join(f"{value:10.3f} {unit(clock)}" for clock, value in clocks.items()))
+    verdict = "as expected" if case["as_expected"] else "NOT as expected"
+    print(
+        f"  cached / plain {case['ratios']['cached_to_plain']:.2f} (expected <= {CACHED_TO_PLAIN}), "
+        f"joint / cached {case['ratios']['joint_to_cached']:.2f} (expected >= {JOINT_TO_CACHED}): {verdict}"
+    )
+
+
+def unit(clock: str) -> str:
+    return {"wall": "s", "processor": "s of processor", "peak_gb": "GB at peak"}[clock]
+
+
+def processor_name() -> str:
+    """The processor as the system names it."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text("utf-8").splitlines() if table.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def keep(name: str, cases: list[dict[str, Any]], dtype: torch.dtype, options: argparse.Namespace) -> Path:
+    """Write the result whole: a temporary name, then rename."""
+    on_gpu = options.device != "cpu"
+    result = {
+        "benchmark": "reference",
+        "date": date.today().isoformat(),
+        "device": torch.cuda.get_device_name() if on_gpu else processor_name(),
+        "num_cores": os.cpu_count(),
+        "num_threads": torch.get_num_threads(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in ("realmaster", "torch", "diffusers")},
+        "settings": {
+            "model": name,
+            "dtype": str(dtype).removeprefix("torch."),
+            "spatial_scale": options.spatial_scale,
+            "storage_dtype": options.storage_dtype,
+            "storage_device": options.storage_device,
+            "repeats": options.repeats,
+            "ratios_of": "wall seconds" if on_gpu else "processor seconds",
+        },
+        "cases": cases,
+    }
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / f"{result['date']}-reference-{name}-{options.device.replace(':', '')}.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    temporary.replace(path)
+    return path
+
+
+if __name__ == "__main__":
+    main()
