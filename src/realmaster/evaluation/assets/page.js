@@ -26,6 +26,7 @@
     divide.focus({ preventScroll: true });
     follow(event);
   });
+  stage.addEventListener("mousedown", (event) => event.preventDefault()); // or the focus would leave the divide again
   stage.addEventListener("pointermove", (event) => { if (stage.hasPointerCapture(event.pointerId)) follow(event); });
   divide.addEventListener("keydown", (event) => {
     const step = event.shiftKey ? 10 : 2;
