@@ -26,10 +26,10 @@ def chart(height: int = 48, width: int = 64, patch: int = 16, seed: int = 0) -> 
 
 
 def numbered(num_frames: int, height: int = 32, width: int = 32) -> Array:
-    """Grey frames that tell their index: level 10 + 4 * index, and a white top left quarter."""
+    """Grey frames that tell their index below 60: level 10 + 4 * index, and a white top left quarter."""
     frames = np.empty((num_frames, height, width, 3), np.uint8)
     for index, frame in enumerate(frames):
-        frame[:] = 10 + 4 * index
+        frame[:] = 10 + 4 * (index % 60)
         frame[: height // 2, : width // 2] = 250
     return frames
 

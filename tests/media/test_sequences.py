@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from media_files import chart, numbered, read_numbers, write_exr
 
+from media_files import chart, numbered, read_numbers, write_exr
 from realmaster.errors import MediaError
 from realmaster.media.images import write_image
 from realmaster.media.reader import open_clip
@@ -102,7 +102,7 @@ def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "._frame.png").write_bytes(b"macOS leaves such files")
     for path in (tmp_path, tmp_path / "*.png", tmp_path / "frame_%04d.png", tmp_path / "none" / "%d.png"):
-        with pytest.raises(MediaError, match="expected images .* found none: check the folder or the pattern"):
+        with pytest.raises(MediaError, match=r"expected images .* found none: check the folder or the pattern"):
             open_clip(path)
 
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from media_files import chart, numbered, read_numbers, to_yuv, video_frame, write_video
 
+from media_files import chart, numbered, read_numbers, to_yuv, video_frame, write_video
 from realmaster.errors import MediaError
 from realmaster.media.reader import open_clip
 
@@ -95,7 +95,11 @@ def test_a_variable_rate_is_made_constant_by_nearest_time_and_said(tmp_path):
 @pytest.mark.parametrize("start", [0.0, 0.25, 1.5, 2.875])
 def test_a_start_is_exact_with_and_without_key_frames_near(tmp_path, name, start):
     frames = list(numbered(56))
-    encoder, options = ("mpeg4", {"g": "12", "qmin": "1", "qmax": "1"}) if name == "a.avi" else ("libx264", {"g": "12", "bf": "2", "qp": "1"})
+    encoder, options = (
+        ("mpeg4", {"g": "12", "qmin": "1", "qmax": "1"})
+        if name == "a.avi"
+        else ("libx264", {"g": "12", "bf": "2", "qp": "1"})
+    )
     path = write_video(tmp_path / name, frames, encoder=encoder, options=options)
     got, clip = read(path, start_seconds=start, duration_seconds=0.5)
     first = int(start * 16)
@@ -171,7 +175,7 @@ def test_odd_tiny_and_very_wide_frames_are_read(tmp_path, size):
     picture = chart(*size)
     planes = to_yuv(picture, "bt709", full_range=False)
     path = write_video(tmp_path / "a.mkv", [video_frame(planes, "yuv444p")] * 2)
-    frames, clip = read(path)
+    frames, _ = read(path)
     assert frames.shape == (2, *size, 3)
     assert np.abs(frames[0].astype(int) - picture).max() <= 3
 

@@ -47,6 +47,8 @@ class AudioCarrier:
         self._tracks: dict[int, _Track] = {}
         self._container = container
         self._closing = ExitStack()
+        self._packets: Iterator[Any] = iter(())
+        self._waiting: Any = None  # a packet whose time has not come
         if not source.is_file():
             return  # a folder or a pattern of images has no sound
         origin = self._closing.enter_context(opened(source))
@@ -59,8 +61,8 @@ class AudioCarrier:
             if isinstance(track, _EncodedTrack):
                 self.warnings.append(f"sound was encoded anew as AAC: {muxer} holds no {stream.codec_context.name}")
             self._tracks[stream.index] = track
-        self._waiting: Any = None
-        self._packets = self._read(origin) if self._tracks else iter(())
+        if self._tracks:  # to libav, no streams would mean all of them
+            self._packets = self._read(origin)
         if self._tracks and start > 1:
             # audio alone seeks exactly enough: earlier packets are dropped by their times
             origin.seek(int((zero - 1) * av.time_base))
@@ -145,10 +147,11 @@ class _EncodedTrack:
     def __init__(self, stream: Any, container: Any, zero: Fraction) -> None:
         source = stream.codec_context
         rate = source.sample_rate if source.sample_rate in _AAC_RATES else 48000
-        layout = source.layout.name if source.layout.nb_channels <= 2 else "stereo"
+        layout = "mono" if source.layout.nb_channels == 1 else "stereo"
         self._output = container.add_stream("aac", rate=rate)
         self._output.bit_rate = _AAC_BIT_RATE
         self._output.codec_context.layout = layout
+        self._output.codec_context.format = "fltp"
         self._output.codec_context.open()
         self._rate, self._layout, self._zero = rate, layout, zero
         self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -100,3 +101,10 @@ class ClipReader(AbstractContextManager["ClipReader"], ABC):
     @abstractmethod
     def _pixels(self, frame: Any) -> UInt8:
         """Turn one source frame into uint8 [H, W, 3]."""
+
+
+def starts_too_late(path: Path, start: Fraction, end: Fraction) -> MediaError:
+    """Say that a clip is over before the wanted start."""
+    return MediaError(
+        f"{path}: expected a start before the clip's end at {float(end):.3f} s, got {float(start):g} s: start earlier"
+    )

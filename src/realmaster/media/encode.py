@@ -87,8 +87,8 @@ class FrameEncoder:
         context.pix_fmt = encoding.pixel_format
         context.time_base = 1 / info.frame_rate
         # ITU-T H.273: bt709 is 1 throughout; matrix 0 is RGB, transfer 13 is sRGB; range 1 limited, 2 full
-        context.color_primaries = 1
-        context.color_trc = 13 if encoding.is_rgb else 1
+        self._tags = (1, 13 if encoding.is_rgb else 1)
+        context.color_primaries, context.color_trc = self._tags
         context.colorspace = 0 if encoding.is_rgb else 1
         context.color_range = ColorRange.JPEG if encoding.is_rgb else ColorRange.MPEG
         try:
@@ -117,6 +117,8 @@ class FrameEncoder:
             # averaging chroma over its area rings less at hard edges than cubic or Lanczos filters
             interpolation=Interpolation.AREA | EXACT_FLAGS,
         )
+        # ProRes takes its tags from the frames, not from the encoder's context
+        frame.color_primaries, frame.color_trc = self._tags
         frame.pts = self._index
         frame.time_base = self._time_base
         self._index += 1

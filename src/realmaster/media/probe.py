@@ -6,6 +6,7 @@ rate is not marked. The packets' own times tell, and reading a few thousand of t
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 import av
 
 from realmaster.errors import MediaError
-from realmaster.media.timing import STANDARD_RATES, constant_rate, nominal_rate
+from realmaster.media.timing import STANDARD_RATES, constant_rate, nominal_rate, snap
 
 MAX_PACKETS = 20_000
 MAX_BYTES = 256 * 1024 * 1024
@@ -102,13 +103,14 @@ def probe(path: Path) -> Probe:
         stated = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
         rate, is_constant = _rate(seconds, stated, tolerance)
         period = 1 / rate if is_constant or not durations[last] else durations[last] * time_base
-        stated_end = _stated_end(stream, ordered[0] * time_base)
+        last_time = snap(seconds[-1], rate, tolerance) if is_constant else seconds[-1]
+        stated_end = _stated_end(path, container, stream, ordered[0] * time_base)
         facts: dict[str, Any] = {
             "first_time": ordered[0] * time_base,
             "rate": rate,
             "is_constant": is_constant,
             "tolerance": tolerance,
-            "end": seconds[-1] + period if is_complete else stated_end,
+            "end": last_time + period if is_complete else stated_end,
             "stated_end": stated_end,
             "has_audio": bool(container.streams.audio),
         }
@@ -151,21 +153,36 @@ def _scan(container: Any, stream: Any, *, max_packets: int = MAX_PACKETS) -> tup
 
 
 def _rate(seconds: list[Fraction], stated: list[Fraction], tolerance: Fraction) -> tuple[Fraction, bool]:
-    if len(seconds) < 2:
-        return (stated[0] if stated else Fraction(16)), True
+    if len(seconds) < 2:  # one frame has any rate: only a stated one that makes sense is kept
+        return next((rate for rate in stated if rate <= STANDARD_RATES[-1]), Fraction(16)), True
     average = (len(seconds) - 1) / seconds[-1]
-    standard = sorted(STANDARD_RATES, key=lambda rate: abs(rate - average))
-    whole = [Fraction(round(average))] if round(average) else []
-    rounded = [average.limit_denominator(1001), average]
-    constant = constant_rate(seconds, [*stated, *standard[:3], *whole, *rounded], tolerance)
+    candidates = [_tidy(rate) for rate in stated]
+    candidates += sorted(STANDARD_RATES, key=lambda rate: abs(rate - average))[:3]
+    candidates += [Fraction(max(1, round(average))), average.limit_denominator(1001), average]
+    constant = constant_rate(seconds, candidates, tolerance)
     return (constant, True) if constant else (nominal_rate(average), False)
 
 
-def _stated_end(stream: Any, first: Fraction) -> Fraction | None:
+def _tidy(rate: Fraction) -> Fraction:
+    """Undo libav's bound on fractions, by which matroska's 60000/1001 reads as 19001/317."""
+    near = min(STANDARD_RATES, key=lambda standard: abs(standard - rate))
+    return near if abs(near - rate) <= rate / 10_000 else rate
+
+
+def _stated_end(path: Path, container: Any, stream: Any, first: Fraction) -> Fraction | None:
     """End of the video stream by the container's word, relative to the first frame's time."""
     if not stream.duration:
         return None
-    return ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base) - first
+    end = ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base) - first
+    if container.format.name != "avi":
+        return end
+    # of a cut AVI libav guesses the length from what is left; the header still has the truth
+    with path.open("rb") as file:
+        header = file.read(52)
+    if header[24:28] != b"avih" or len(header) < 52:
+        return end
+    (microseconds,), (total,) = struct.unpack_from("<I", header, 32), struct.unpack_from("<I", header, 48)
+    return max(end, Fraction(microseconds * total, 1_000_000) - first)
 
 
 def _first_frame(path: Path) -> tuple[av.VideoFrame, Fraction | None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from realmaster.errors import MediaError
-from realmaster.media.clip import ClipReader
+from realmaster.media.clip import ClipReader, starts_too_late
 from realmaster.media.color import UInt8
 from realmaster.media.images import READABLE, TRANSPARENT, image_size, read_image_and_notes
 from realmaster.media.timing import Clock, Timed, exact_seconds
@@ -88,10 +88,7 @@ class SequenceReader(ClipReader):
         clock = Clock(frame_rate or source_rate, exact_seconds(start_seconds))
         end = len(self.files) / source_rate
         if clock.start >= end:
-            raise MediaError(
-                f"{path}: expected a start before the clip's end at {float(end):.3f} s, "
-                f"got {float(clock.start):g} s: start earlier"
-            )
+            raise starts_too_late(path, clock.start, end)
         num_frames = clock.count(end)
         limit = None
         if duration_seconds is not None:

@@ -59,6 +59,7 @@ class VideoSink:
         muxer = MUXERS[path.suffix.lower()]
         # the index goes to the front, so that a browser can begin to play; matroska has no such choice
         options = {"movflags": "+faststart"} if muxer != "matroska" else {}
+        options["fflags"] = "+bitexact"  # no random ids: the same frames give the same bytes
         self._container = av.open(f"file:{self.part}", "w", format=muxer, container_options=options)
         self._audio: AudioCarrier | None = None
         self._rate = info.frame_rate
@@ -68,6 +69,7 @@ class VideoSink:
             if audio_from is not None:
                 self._audio = AudioCarrier(audio_from, self._container, muxer, audio_start)
                 self.warnings = self._audio.warnings  # grows while sound is read
+            self._container.start_encoding()  # opens the file now: what cannot be written is said before the work
         except BaseException:
             self.drop()
             raise

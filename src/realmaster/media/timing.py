@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import islice
 from math import ceil, floor
 from typing import Generic, TypeVar
 
@@ -102,14 +102,7 @@ def constant_rate(times: Sequence[Fraction], candidates: Iterable[Fraction], tol
     average = (len(times) - 1) / (times[-1] - times[0])
     for rate in candidates:
         # a rate far above the average fits any times: every millisecond lies on a grid of 1000 a second
-        if not average * Fraction(9, 10) <= rate <= 2 * average:
-            continue
-        slack = min(tolerance, 1 / (4 * rate))
-        steps = [(time - times[0]) * rate for time in times]
-        grid = [round(step) for step in steps]
-        if all(abs(step - near) <= slack * rate for step, near in zip(steps, grid, strict=True)) and all(
-            after > before for before, after in pairwise(grid)
-        ):
+        if average * Fraction(9, 10) <= rate <= 2 * average and _is_on_grid(times, rate, tolerance):
             return rate
     return None
 
@@ -131,6 +124,19 @@ def snap(time: Fraction, rate: Fraction, tolerance: Fraction) -> Fraction:
     """Undo a container's rounding: the nearest time on the rate's grid when within `tolerance` seconds, else `time`."""
     grid = round(time * rate) / rate
     return grid if abs(grid - time) <= min(tolerance, 1 / (4 * rate)) else time
+
+
+def _is_on_grid(times: Sequence[Fraction], rate: Fraction, tolerance: Fraction) -> bool:
+    """Tell whether every time has a place of its own on the rate's grid."""
+    slack = min(tolerance, 1 / (4 * rate)) * rate
+    last = -1
+    for time in times:
+        step = (time - times[0]) * rate
+        place = round(step)
+        if abs(step - place) > slack or place <= last:
+            return False
+        last = place
+    return True
 
 
 def _nearest(frames: Iterable[Timed[T]], clock: Clock) -> Iterator[T]:

@@ -6,14 +6,14 @@ Separate from `probe.py`, which learns what the file is, and `convert.py`, which
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 
-from realmaster.errors import MediaError
-from realmaster.media.clip import ClipReader
+from realmaster.media.clip import ClipReader, starts_too_late
 from realmaster.media.color import UInt8
 from realmaster.media.convert import FrameColor, FrameConverter, Geometry
 from realmaster.media.images import TRANSPARENT
@@ -40,7 +40,7 @@ class VideoReader(ClipReader):
         if duration_seconds is not None:
             limit = Clock(clock.rate).count(exact_seconds(duration_seconds))
         if facts.end is not None and clock.start >= facts.end:
-            raise past_the_end(path, clock.start, facts.end)
+            raise starts_too_late(path, clock.start, facts.end)
         geometry = Geometry.of(facts.decoded, facts.pixel_aspect)
         color = FrameColor.of(facts.decoded)
         self._convert = FrameConverter(geometry)
@@ -59,7 +59,7 @@ class VideoReader(ClipReader):
         )
         super().__init__(info, source_rate=facts.rate if facts.is_constant else None, clock=clock, limit=limit)
         self.color = str(color)
-        self._stated_end = facts.stated_end
+        self._seen = _Seen()
         self._warn_of_changes(geometry, color)
 
     def _warn_of_changes(self, geometry: Geometry, color: FrameColor) -> None:
@@ -101,9 +101,23 @@ class VideoReader(ClipReader):
             latest = seconds
             end = seconds + (duration or period)
             yield Timed(seconds, duration or period, frame)
-        stated = self._stated_end
-        if stated is not None and end + max(period, facts.tolerance) * Fraction(3, 2) < stated:
-            self.truncated = f"the file ends after {float(end):.3f} s of {float(stated):.3f} s"
+        self._report_damage(end)
+
+    def _report_damage(self, end: Fraction) -> None:
+        """Compare the end of the last frame with what the container states, and count what did not decode."""
+        seen, stated = self._seen, self._probe.stated_end
+        if stated is None and seen.stated_end is not None and seen.any_end + Fraction(1, 10) < seen.stated_end:
+            stated = seen.stated_end  # containers round their own length and pad sound by less than a tenth
+        if seen.num_lost == 0:
+            end = max(end, seen.video_end)  # the last frame may be held longer than its period
+        if stated is not None and end + Fraction(3, 2) / self._probe.rate + self._probe.tolerance < stated:
+            self.truncated = f"the file ends after {float(end):.2f} s of {float(stated):.2f} s"
+        if seen.num_lost:
+            self._warn(
+                f"{seen.num_lost} damaged pieces did not decode: the frames beside them were shown in their place"
+            )
+        if seen.num_damaged:
+            self._warn(f"{seen.num_damaged} frames are damaged and were shown as far as they decode")
 
     def _decoded(self) -> Iterator[tuple[Fraction, Fraction, av.VideoFrame]]:
         """Decode from at or before the clock's start: (time on the container's clock, duration, frame)."""
@@ -140,19 +154,24 @@ class VideoReader(ClipReader):
                 yield time, Fraction(frame.duration or 0) * base, frame
 
     def _pictures(self, container: Any, stream: Any) -> Iterator[av.VideoFrame]:
-        """Decode packet by packet, stepping over those that do not decode; note how far all streams reach."""
-        num_lost = num_damaged = 0
-        reached = Fraction(0)  # where the last packet of any stream ends, on the container's clock
+        """Decode packet by packet, stepping over those that do not decode; note what was seen in `_seen`."""
+        first = self._probe.first_time
+        seen = self._seen = _Seen()
+        if container.duration and "matroska" in container.format.name:  # others state each stream's length
+            seen.stated_end = Fraction(container.duration + (container.start_time or 0), av.time_base) - first
         packets = container.demux([stream, *container.streams.audio])
         while True:
             try:
                 packet = next(packets, None)
             except av.error.FFmpegError:
-                break  # the file is cut or damaged beyond reading: `_timed` compares with the stated end
+                return  # the file is cut or damaged beyond reading: `_report_damage` compares with the stated end
             if packet is None:
-                break
+                return
             if packet.pts is not None:
-                reached = max(reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
+                packet_end = (packet.pts + (packet.duration or 0)) * packet.time_base - first
+                seen.any_end = max(seen.any_end, packet_end)
+                if packet.stream is stream:
+                    seen.video_end = max(seen.video_end, packet_end)
             if packet.stream is not stream:
                 continue
             try:
@@ -160,23 +179,19 @@ class VideoReader(ClipReader):
             except av.error.EOFError:
                 continue
             except av.error.FFmpegError:
-                num_lost += 1
+                seen.num_lost += 1
                 continue
             for frame in frames:
-                num_damaged += frame.is_corrupt
+                seen.num_damaged += frame.is_corrupt
                 yield frame
-        if self._stated_end is None and container.duration:
-            stated = Fraction(container.duration + (container.start_time or 0), av.time_base)
-            if reached + Fraction(1, 2) < stated:  # containers round their duration, and pad sound
-                self._stated_end = stated - self._probe.first_time
-        if num_lost:
-            self._warn(f"{num_lost} damaged pieces did not decode: the frames beside them were shown in their place")
-        if num_damaged:
-            self._warn(f"{num_damaged} frames are damaged and were shown as far as they decode")
 
 
-def past_the_end(path: Path, start: Fraction, end: Fraction) -> MediaError:
-    """Say that a clip is over before the wanted start."""
-    return MediaError(
-        f"{path}: expected a start before the clip's end at {float(end):.3f} s, got {float(start):g} s: start earlier"
-    )
+@dataclass
+class _Seen:
+    """What one pass through the packets met. Times are in seconds from the first frame."""
+
+    stated_end: Fraction | None = None  # of the whole file, sound included
+    any_end: Fraction = Fraction(0)  # where the last packet of any stream ends
+    video_end: Fraction = Fraction(0)  # where the last packet of the picture ends
+    num_lost: int = 0  # packets that did not decode
+    num_damaged: int = 0  # frames that decoded in part

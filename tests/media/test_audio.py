@@ -1,0 +1,160 @@
+"""Sound is carried along and stays where it was."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from media_files import numbered, write_video
+from realmaster.media.reader import open_clip
+from realmaster.media.writer import ClipWriter
+
+RATE = 48000
+SECONDS = 4
+BEEPS = (0.5, 1.5, 2.5, 3.25)  # seconds
+
+
+def beeps():
+    """Silence with a short tone at each of `BEEPS`."""
+    samples = np.zeros(RATE * SECONDS, np.float32)
+    tone = 0.8 * np.sin(2 * np.pi * 1000 * np.arange(RATE // 20) / RATE)
+    for beep in BEEPS:
+        begin = int(beep * RATE)
+        samples[begin : begin + len(tone)] = tone
+    return samples
+
+
+def source(tmp_path, name="in.mp4", encoder="aac"):
+    options = {"encoder": "mpeg4"} if name.endswith(".avi") else {}
+    return write_video(tmp_path / name, list(numbered(16 * SECONDS)), audio=(encoder, RATE, beeps()), **options)
+
+
+def carry(path, output, **options):
+    """Copy a clip's frames, with its sound."""
+    with (
+        open_clip(path, **options) as clip,
+        ClipWriter(output, clip.info, audio_from=path, audio_start_seconds=options.get("start_seconds", 0.0)) as writer,
+    ):
+        for chunk in clip.chunks(8):
+            writer.write(chunk)
+    return writer
+
+
+def heard(path):
+    """Where the tones begin, in seconds from the first picture, and where the sound ends."""
+    with av.open(str(path)) as container:
+        first = min(p.pts * p.time_base for p in container.demux(container.streams.video[0]) if p.pts is not None)
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        samples, times = [], []
+        for frame in container.decode(stream):
+            values = np.abs(frame.to_ndarray().astype(np.float32)).max(axis=0)
+            samples.append(values / (32768 if frame.format.name.startswith("s16") else 1))
+            times.append(float(frame.pts * frame.time_base - first) + np.arange(frame.samples) / frame.sample_rate)
+    values, times = np.concatenate(samples), np.concatenate(times)
+    loud = times[values > 0.2]
+    begins = loud[np.flatnonzero(np.diff(loud, prepend=-1) > 0.2)]
+    return begins, times[-1]
+
+
+COPIES = [("in.mp4", "aac", "out.mp4"), ("in.mp4", "aac", "out.mkv"), ("in.mov", "pcm_s16le", "out.mov")]
+ENCODES = [("in.avi", "pcm_s16le", "out.mp4"), ("in.mkv", "pcm_s16le", "out.mp4")]
+
+
+@pytest.mark.parametrize(("name", "encoder", "output"), COPIES + ENCODES)
+@pytest.mark.parametrize(("start", "duration"), [(0.0, None), (1.25, 1.875), (0.3, 1.5)])
+def test_each_sound_stays_at_its_picture(tmp_path, name, encoder, output, start, duration):
+    path = source(tmp_path, name, encoder)
+    writer = carry(path, tmp_path / output, start_seconds=start, duration_seconds=duration)
+    begins, end = heard(tmp_path / output)
+    length = writer.num_frames / 16
+    expected = [beep - start for beep in BEEPS if 0 <= beep - start < length]
+    np.testing.assert_allclose(begins, expected, atol=0.004)
+    assert end <= length + 0.05
+    if duration is not None:
+        assert end >= length - 0.05
+
+
+def test_sound_that_the_container_holds_is_copied_not_encoded_again(tmp_path):
+    path = source(tmp_path)
+    writer = carry(path, tmp_path / "out.mp4")
+    assert writer.warnings == []
+
+    def packets(file):
+        with av.open(str(file)) as container:
+            return [bytes(p) for p in container.demux(container.streams.audio[0]) if p.size]
+
+    assert packets(path) == packets(tmp_path / "out.mp4")
+
+
+def test_sound_that_the_container_does_not_hold_becomes_aac_and_is_said(tmp_path):
+    writer = carry(source(tmp_path, "in.avi", "pcm_s16le"), tmp_path / "out.mp4")
+    assert writer.warnings == ["sound was encoded anew as AAC: mp4 holds no pcm_s16le"]
+    with open_clip(tmp_path / "out.mp4") as clip:
+        assert clip.info.has_audio
+
+
+def test_sound_is_cut_with_the_picture_when_the_picture_ends_early(tmp_path):
+    path = source(tmp_path)
+    with open_clip(path) as clip, ClipWriter(tmp_path / "out.mp4", clip.info, audio_from=path) as writer:
+        writer.write(next(clip.chunks(16)))
+    _, end = heard(tmp_path / "out.mp4")
+    assert 0.95 <= end <= 1.05
+
+
+def test_changing_the_frame_rate_leaves_the_sound_alone(tmp_path):
+    path = source(tmp_path)
+    carry(path, tmp_path / "out.mp4", frame_rate=Fraction(24))
+    np.testing.assert_allclose(heard(tmp_path / "out.mp4")[0], BEEPS, atol=0.004)
+
+
+def test_a_source_without_sound_or_of_images_gives_a_silent_output(tmp_path):
+    path = write_video(tmp_path / "in.mp4", list(numbered(4)))
+    assert carry(path, tmp_path / "out.mp4").warnings == []
+    with open_clip(tmp_path / "out.mp4") as clip:
+        assert not clip.info.has_audio
+    with open_clip(path) as clip, ClipWriter(tmp_path / "images", clip.info, codec="images") as writer:
+        writer.write(next(clip.chunks(4)))
+    carry(tmp_path / "images", tmp_path / "from_images.mp4")
+    with open_clip(tmp_path / "from_images.mp4") as clip:
+        assert not clip.info.has_audio
+
+
+def test_images_say_that_they_hold_no_sound(tmp_path):
+    path = source(tmp_path)
+    with (
+        open_clip(path, duration_seconds=0.25) as clip,
+        ClipWriter(tmp_path / "out", clip.info, codec="images", audio_from=path) as writer,
+    ):
+        writer.write(next(clip.chunks(4)))
+    assert writer.warnings == ["images hold no sound: it was left out"]
+
+
+def test_several_tracks_are_all_carried(tmp_path):
+    path = tmp_path / "in.mkv"
+    with av.open(str(source(tmp_path))) as origin, av.open(str(path), "w") as container:
+        pairs = [(s, container.add_stream_from_template(s)) for s in (origin.streams.video[0], origin.streams.audio[0])]
+        second = container.add_stream_from_template(origin.streams.audio[0])
+        for packet in origin.demux():
+            if packet.dts is None:
+                continue
+            for stream, target in pairs:
+                if packet.stream is stream:
+                    copy = av.Packet(bytes(packet))
+                    copy.pts, copy.dts, copy.time_base, copy.duration = (
+                        packet.pts,
+                        packet.dts,
+                        packet.time_base,
+                        packet.duration,
+                    )
+                    packet.stream = target
+                    container.mux(packet)
+                    if stream.type == "audio":
+                        copy.stream = second
+                        container.mux(copy)
+    carry(path, tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert len(container.streams.audio) == 2
