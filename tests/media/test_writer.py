@@ -164,9 +164,8 @@ def test_an_existing_output_is_kept_unless_overwriting_is_allowed(tmp_path):
     before = path.read_bytes()
     with pytest.raises(OutputError, match=r"a\.mkv: expected a free name, found something there"):
         ClipWriter(path, info_of(NOISE), codec="lossless")
-    with pytest.raises(RuntimeError), ClipWriter(path, info_of(NOISE), codec="lossless", overwrite=True) as writer:
-        writer.write(NOISE)
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        write_and_fail(path, RuntimeError, codec="lossless", overwrite=True)
     assert path.read_bytes() == before
     write(path, NOISE[::-1], codec="lossless", overwrite=True)
     assert (read(path) == NOISE[::-1]).all()
@@ -240,14 +239,25 @@ def test_a_link_stays_a_link_and_what_it_leads_to_is_replaced(tmp_path):
 # --- failures on the way
 
 
+def write_and_fail(path, failure, **options):
+    was_there = path.exists()
+    with ClipWriter(path, info_of(NOISE), **options) as writer:
+        writer.write(NOISE)
+        assert path.exists() == was_there  # nothing half-written under the real name
+        assert len(list(path.parent.iterdir())) == 1 + was_there
+        raise failure
+
+
+def write_chunks(writer, num_chunks):
+    for _ in range(num_chunks):
+        writer.write(NOISE)
+
+
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "h264"), ("a.mkv", "lossless"), ("clip", "images")])
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
 def test_a_failure_or_ctrl_c_leaves_nothing(tmp_path, name, codec, failure):
-    with pytest.raises(failure), ClipWriter(tmp_path / name, info_of(NOISE), codec=codec) as writer:
-        writer.write(NOISE)
-        assert not (tmp_path / name).exists()  # nothing half-written under the real name
-        assert len(list(tmp_path.iterdir())) == 1
-        raise failure
+    with pytest.raises(failure):
+        write_and_fail(tmp_path / name, failure, codec=codec)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -278,8 +288,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch, name, cod
         ) as caught,
         ClipWriter(tmp_path / name, info_of(NOISE), codec=codec) as writer,
     ):
-        for _ in range(num_chunks):
-            writer.write(NOISE)
+        write_chunks(writer, num_chunks)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
