@@ -48,6 +48,14 @@ def test_without_a_tag_small_frames_are_bt601_and_large_ones_bt709(tmp_path, siz
     assert clip.color == f"{matrix} limited (not tagged)"
 
 
+def test_a_matrix_that_is_not_known_is_said(tmp_path):
+    ycgco = 8
+    options = {"qp": "0", "preset": "ultrafast", "x264-params": "colormatrix=YCgCo"}
+    path = write_video(tmp_path / "a.mkv", [CHART] * 2, pixel_format="yuv444p", matrix=None, options=options)
+    _, clip = read(path)
+    assert f"colour matrix (number {ycgco}) is not known: bt601 limited" in clip.warnings[0]
+
+
 def test_the_matrices_differ_enough_for_these_tests_to_fail(tmp_path):
     planes = to_yuv(CHART, "bt601", full_range=False)
     frames, _ = stored(tmp_path, planes, "yuv444p", matrix="bt709")

@@ -180,6 +180,23 @@ def test_odd_tiny_and_very_wide_frames_are_read(tmp_path, size):
     assert np.abs(frames[0].astype(int) - picture).max() <= 3
 
 
+def test_interlaced_video_is_said(tmp_path):
+    options = {"preset": "ultrafast", "qp": "10", "x264-params": "tff=1"}
+    _, clip = read(write_video(tmp_path / "a.mkv", [chart(64, 64)] * 4, options=options))
+    assert "interlaced" in clip.warnings[0]
+
+
+def test_a_frame_size_that_changes_is_brought_to_the_first_and_said(tmp_path):
+    # bare H.264 has no container to state a size, so two clips can follow each other
+    small = write_video(tmp_path / "small.h264", list(numbered(4, 32, 32)))
+    large = write_video(tmp_path / "large.h264", list(numbered(8, 64, 64))[4:])
+    (tmp_path / "both.h264").write_bytes(small.read_bytes() + large.read_bytes())
+    frames, clip = read(tmp_path / "both.h264")
+    assert frames.shape[1:] == (32, 32, 3)
+    assert read_numbers(frames) == list(range(8))
+    assert any("size changes" in warning for warning in clip.warnings)
+
+
 def test_one_frame_is_a_clip(tmp_path):
     for name in ("a.mp4", "a.mkv", "a.gif"):
         options = {"encoder": "gif", "options": {}, "pixel_format": "rgb8"} if name == "a.gif" else {}

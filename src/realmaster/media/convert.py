@@ -49,7 +49,8 @@ class FrameColor:
     transfer: Transfer
     primaries: str
     has_alpha: bool
-    is_guessed: bool
+    is_guessed: bool  # no matrix is tagged
+    has_unknown_matrix: bool  # one is tagged that this program does not know, such as YCgCo
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> FrameColor:
@@ -68,6 +69,7 @@ class FrameColor:
             primaries=_PRIMARIES.get(frame.color_primaries, "bt709"),
             has_alpha=any(component.is_alpha for component in frame.format.components) or frame.format.name == "pal8",
             is_guessed=not is_rgb and not is_gray and frame.colorspace not in _MATRICES,
+            has_unknown_matrix=not is_rgb and not is_gray and frame.colorspace not in (*_MATRICES, 0, 2, 3),
         )
 
     def __str__(self) -> str:

@@ -137,11 +137,14 @@ def _scan(container: Any, stream: Any, *, max_packets: int = MAX_PACKETS) -> tup
     times: list[int] = []
     durations: list[int] = []
     num_bytes = 0
+    period = round(1 / Fraction(stream.average_rate or 25) / stream.time_base)
     try:
         for packet in container.demux(stream):
             time = packet.pts if packet.pts is not None else packet.dts
-            if packet.size == 0 or time is None or packet.is_discard:
+            if packet.size == 0 or packet.is_discard:
                 continue
+            if time is None:  # a bare stream has no times: its frames follow each other
+                time = times[-1] + period if times else 0
             times.append(time)
             durations.append(packet.duration or 0)
             num_bytes += packet.size

@@ -45,7 +45,10 @@ def find_images(path: Path) -> tuple[list[Path], list[str]]:
         MediaError: no image there, or images of several kinds in one folder.
     """
     if path.is_dir():
-        files = [file for file in path.iterdir() if _is_image(file)]
+        try:
+            files = [file for file in path.iterdir() if _is_image(file)]
+        except OSError as error:
+            raise MediaError(f"{path}: expected a folder of images, could not open it ({error.strerror})") from error
         kinds = sorted({_kind(file) for file in files})
         if len(kinds) > 1:
             counts = ", ".join(f"{sum(_kind(file) == kind for file in files)} {kind}" for kind in kinds)

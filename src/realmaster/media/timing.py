@@ -145,15 +145,14 @@ def _nearest(frames: Iterable[Timed[T]], clock: Clock) -> Iterator[T]:
     for current in frames:
         if previous is not None:
             middle = (previous.time + current.time) / 2
-            while clock.time(index) <= middle:
+            last = floor((middle - clock.start) * clock.rate)  # the last output time that is not after the middle
+            while index <= last:
                 yield previous.frame
                 index += 1
         previous = current
     if previous is not None:
-        end = previous.time + previous.duration
-        while clock.time(index) < end:
+        for _ in range(index, clock.count(previous.time + previous.duration)):
             yield previous.frame
-            index += 1
 
 
 def _repeat(frames: Iterable[T], first: int, factor: int) -> Iterator[T]:

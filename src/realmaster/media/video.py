@@ -72,6 +72,8 @@ class VideoReader(ClipReader):
                 f"pixels are not square ({geometry.pixel_aspect}): frames were stretched from "
                 f"{geometry.stored_width}x{geometry.stored_height} to {width}x{height}"
             )
+        if color.has_unknown_matrix:
+            self._warn(f"the clip's colour matrix (number {facts.decoded.colorspace}) is not known: {color} was taken")
         if color.transfer in ("pq", "hlg"):
             self._warn(f"the clip is HDR ({color.transfer.upper()}): it was tone-mapped to SDR bt709")
         elif color.primaries != "bt709":
