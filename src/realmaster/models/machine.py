@@ -20,7 +20,10 @@ import psutil
 from packaging.requirements import Requirement
 
 GB = 1e9
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+CGROUPS = (  # files with a container's limit and what it uses now, in bytes: version 2, version 1
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,14 @@ class Package:
 def inspect_machine(folder: Path) -> Machine:
     """Read the facts; the disk is the one that holds `folder`."""
     memory = psutil.virtual_memory()
-    limit = min([memory.total, *_container_limits()])
-    used_by_us = memory.total - memory.available
+    limits = [(memory.total, memory.available), *_container_memory()]
     return Machine(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=_processor_name(),
         num_cores=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
-        memory_gb=limit / GB,
-        free_memory_gb=max(min(memory.available, limit - used_by_us if limit < memory.total else limit), 0) / GB,
+        memory_gb=min(total for total, _ in limits) / GB,
+        free_memory_gb=min(free for _, free in limits) / GB,
         free_disk_gb=shutil.disk_usage(folder).free / GB,
         accelerators=tuple(_accelerators()),
     )
@@ -119,15 +121,15 @@ def _installed_version(name: str) -> str | None:
         return None
 
 
-def _container_limits() -> Iterator[int]:
-    """Memory limits in bytes that a container sets on us."""
-    for name in CGROUP_LIMITS:
+def _container_memory() -> Iterator[tuple[int, int]]:
+    """Memory that a container grants us, and what is free of it, in bytes."""
+    for names in CGROUPS:
         try:
-            text = Path(name).read_text().strip()
+            limit, used = (Path(name).read_text().strip() for name in names)
         except OSError:
             continue
-        if text.isdigit():
-            yield int(text)
+        if limit.isdigit() and used.isdigit():
+            yield int(limit), max(int(limit) - int(used), 0)
 
 
 def _processor_name() -> str:
