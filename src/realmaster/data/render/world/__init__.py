@@ -1,0 +1,1 @@
+"""The scene in Blender: materials in two versions, meshes, buildings, props, people, and the scenes that place them."""
