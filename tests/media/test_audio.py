@@ -97,6 +97,17 @@ def test_sound_that_the_container_does_not_hold_becomes_aac_and_is_said(tmp_path
         assert clip.info.has_audio
 
 
+def test_times_rounded_to_milliseconds_make_no_clicks_when_sound_is_encoded_anew(tmp_path):
+    rate = 44100  # a packet of 1024 samples lasts 23.2 ms
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate * 2) / rate)
+    path = write_video(tmp_path / "in.mkv", list(numbered(32)), audio=("pcm_s16le", rate, tone))
+    carry(path, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        values = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    steps = np.abs(np.diff(values[4096:-4096]))
+    assert steps.max() < 1.1 * 0.5 * 2 * np.pi * 440 / rate  # the tone's own steepest slope
+
+
 def test_sound_is_cut_with_the_picture_when_the_picture_ends_early(tmp_path):
     path = source(tmp_path)
     with open_clip(path) as clip, ClipWriter(tmp_path / "out.mp4", clip.info, audio_from=path) as writer:

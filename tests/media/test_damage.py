@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 
@@ -52,6 +53,20 @@ def test_a_whole_video_is_not_called_cut(tmp_path, name):
     assert clip.truncated is None
     assert clip.warnings == []
     assert read(path, start_seconds=1.5)[1].truncated is None
+
+
+def test_a_last_frame_that_is_held_longer_is_not_called_missing(tmp_path):
+    path = write_video(tmp_path / "in.mp4", list(numbered(8)), options={"bf": "0"})
+    with av.open(str(path)) as origin, av.open(str(tmp_path / "out.mp4"), "w") as container:
+        stream = container.add_stream_from_template(origin.streams.video[0])
+        for packet in origin.demux(video=0):
+            if packet.dts is not None:
+                packet.duration *= 6 if packet.pts == 7 * packet.duration else 1
+                packet.stream = stream
+                container.mux(packet)
+    frames, clip = read(tmp_path / "out.mp4")
+    assert len(frames) == 8
+    assert clip.truncated is None
 
 
 def test_a_cut_behind_the_wanted_part_does_not_matter(tmp_path):

@@ -110,6 +110,13 @@ def test_a_cut_image_is_refused_by_name_and_in_one_line(tmp_path, suffix, keep, 
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_exr_that_lacks_its_last_bytes_is_refused(tmp_path):
+    path = write_exr(tmp_path / "a.exr", np.random.default_rng(0).random((64, 64, 3)).astype(np.float32))
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(MediaError, match="damaged"):
+        read_image(path)
+
+
 def test_a_missing_image_and_another_kind_of_file_are_refused(tmp_path):
     with pytest.raises(MediaError, match=r"none\.png: expected an image.*No such file"):
         read_image(tmp_path / "none.png")

@@ -107,6 +107,16 @@ def test_a_start_is_exact_with_and_without_key_frames_near(tmp_path, name, start
     assert clip.info.num_frames == 8
 
 
+def test_a_late_start_does_not_decode_all_that_comes_before(tmp_path, monkeypatch):
+    from realmaster.media.video import VideoReader
+
+    path = write_video(tmp_path / "a.mp4", list(numbered(56)), options={"g": "12", "qp": "1"})
+    decoded, pictures = [], VideoReader._pictures
+    monkeypatch.setattr(VideoReader, "_pictures", lambda *a: (decoded.append(f) or f for f in pictures(*a)))
+    read(path, start_seconds=3)
+    assert len(decoded) < 40
+
+
 def test_a_duration_beyond_the_end_is_cut_to_the_clip_without_complaint(tmp_path):
     path = write_video(tmp_path / "a.mp4", list(numbered(10)))
     frames, clip = read(path, start_seconds=0.25, duration_seconds=100)
