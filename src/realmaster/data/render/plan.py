@@ -71,7 +71,9 @@ def choose_by_seed(seed: int) -> SeedChoice:
 
 def plan_clips(settings: RenderSettings) -> list[ClipSettings]:
     """List the clips of a set, a scene's weathers one after the other."""
-    common = {name: getattr(settings, name) for name in type(settings).model_fields if name in ClipSettings.model_fields}
+    common = {
+        name: getattr(settings, name) for name in type(settings).model_fields if name in ClipSettings.model_fields
+    }
     common.pop("scene"), common.pop("closeup"), common.pop("engine_weather")
     clips = []
     for seed in settings.seeds:

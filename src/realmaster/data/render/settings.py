@@ -55,7 +55,9 @@ class RenderSettings(PictureSettings):
     seeds: tuple[int, ...] = Field(min_length=1, description="Scenes to render.")
     scene: Scene | None = None
     weathers: tuple[Weather, ...] | None = Field(None, min_length=1, description="Weathers of the camera look.")
-    engine_weather: Weather | None = Field(None, description="Weather of the engine look; else that of the camera look.")
+    engine_weather: Weather | None = Field(
+        None, description="Weather of the engine look; else that of the camera look."
+    )
     closeup: Closeup | None = None
 
     @model_validator(mode="after")

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from realmaster.media.images import read_image
 from realmaster.optional import require
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def read_face_groups(path: Path) -> dict[str, FaceGroup]:
 
 def sample_by_uv(image_path: Path, groups: Mapping[str, FaceGroup], num_vertices: int) -> Array:
     """Look up an image at the skin's texture positions: float32 [V], 0..1; the last corner of a vertex counts."""
-    image = cv2.imread(str(image_path), cv2.IMREAD_GRAYSCALE)
+    image = read_image(image_path)[..., 0]  # a grey image
     height, width = image.shape
     skin = groups["body"]
     u, v = skin.positions.reshape(-1, 2).T

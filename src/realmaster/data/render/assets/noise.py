@@ -34,7 +34,7 @@ class Cells(NamedTuple):
     """Worley noise: distance to the nearest of the scattered points in pixels [N, N], and which point it is [N, N]."""
 
     distance: Array
-    index: Array
+    nearest: Array
 
 
 def cells(generator: np.random.Generator, size: int, count: int) -> Cells:
@@ -70,7 +70,7 @@ def _nearest_within(points: Array, size: int, reach: int) -> Cells:
 
 
 class Bricks(NamedTuple):
-    """A bond of bricks: 1 on a brick and 0 in the joint [N, N], four draws of each brick [N, N, 4], rise from its edge."""
+    """A bond of bricks, [N, N] each: 1 on a brick and 0 in a joint, four draws of each brick, rise from its edge."""
 
     mask: Array
     draws: Array

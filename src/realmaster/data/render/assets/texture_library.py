@@ -1,7 +1,7 @@
 """The textures of every scene: generated once, kept in the cache as PNG, and looked up by kind.
 
-Each surface has four files: albedo, height and roughness at full size for the camera look, and a small washed-out albedo
-for the engine look, as a game at low settings would have it.
+Each surface has four files: albedo, height and roughness at full size for the camera look, and a small washed-out
+albedo for the engine look, as a game at low settings would have it.
 """
 
 from __future__ import annotations

@@ -92,8 +92,8 @@ def _brick(g: Grounds) -> Surface:
 
 
 def _asphalt(g: Grounds) -> Surface:
-    distance, index = cells(g.generator, g.size, 2500)
-    shade = g.generator.random(2500)[index]
+    distance, nearest = cells(g.generator, g.size, 2500)
+    shade = g.generator.random(2500)[nearest]
     stone = np.clip(1 - distance / 6, 0, 1)
     grey = 1 + 0.5 * (shade - 0.5) * stone + 0.12 * g.broad + 0.12 * g.fine
     crack = np.exp(-((np.abs(g.noise(1.9, 2)) / 0.012) ** 2)) * (g.noise(2, 1) > 0.6)
@@ -103,10 +103,14 @@ def _asphalt(g: Grounds) -> Surface:
 
 
 def _concrete(g: Grounds) -> Surface:
-    albedo = np.array((0.40, 0.39, 0.37), np.float32) * (1 + 0.10 * g.broad + 0.05 * g.middle + 0.04 * g.fine)[..., None]
+    albedo = (
+        np.array((0.40, 0.39, 0.37), np.float32) * (1 + 0.10 * g.broad + 0.05 * g.middle + 0.04 * g.fine)[..., None]
+    )
     pits = (g.noise(0.8, 30) > 2.6).astype(float)
     y = np.arange(g.size) / g.size
-    seams = np.exp(-(((((y * 2) % 1) - 0.5) / 0.004) ** 2))[:, None] + np.exp(-((((y % 1) - 0.5) / 0.003) ** 2))[None, :]
+    seams = (
+        np.exp(-(((((y * 2) % 1) - 0.5) / 0.004) ** 2))[:, None] + np.exp(-((((y % 1) - 0.5) / 0.003) ** 2))[None, :]
+    )
     albedo *= (1 - 0.35 * np.clip(seams, 0, 1) - 0.3 * pits)[..., None]
     height = 0.1 * g.broad + 0.05 * g.middle + 0.04 * g.fine - 0.6 * seams - 0.5 * pits
     return Surface(albedo, height, 0.72 + 0.08 * g.broad + 0.04 * g.middle, 3.0, 0.006)
@@ -150,7 +154,9 @@ def _wood(g: Grounds) -> Surface:
     albedo = base * (1 + 0.3 * (plank - 0.5) + 0.28 * (grain - 0.5) * 0.6 + 0.12 * fibre)[..., None]
     seam = np.clip(np.minimum((y * 5) % 1, 1 - (y * 5) % 1) * 40, 0, 1)
     albedo *= (0.35 + 0.65 * seam)[..., None]
-    return Surface(albedo, 0.5 * seam + 0.1 * grain + 0.1 * fibre, 0.5 + 0.15 * (grain - 0.5) + 0.08 * fibre, 1.0, 0.006)
+    return Surface(
+        albedo, 0.5 * seam + 0.1 * grain + 0.1 * fibre, 0.5 + 0.15 * (grain - 0.5) + 0.08 * fibre, 1.0, 0.006
+    )
 
 
 def _roof(g: Grounds) -> Surface:

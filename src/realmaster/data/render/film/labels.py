@@ -48,7 +48,8 @@ def film_labels(stage: Stage, folder: Path) -> None:
                 bpy.ops.render.render()
                 passes = {name: _read(Path(scratch) / f"{name}{frame:04d}.exr") for name in _needed(wanted)}
                 arrays = _arrays(stage, passes, index)
-                np.savez_compressed(folder / f"{index:04d}.npz", **{label: arrays[label] for label in wanted})
+                chosen: dict[str, Any] = {label: arrays[label] for label in wanted}
+                np.savez_compressed(folder / f"{index:04d}.npz", **chosen)
                 for file in Path(scratch).iterdir():
                     file.unlink()
     (folder / "labels.json").write_text(json.dumps(_description(stage), indent=1), encoding="utf-8")

@@ -90,7 +90,7 @@ def _vignette(height: int, width: int, lens: Lens) -> Array:
 
 def _grain(shape: tuple[int, ...], generator: np.random.Generator) -> Array:
     """Draw grain, [H, W, 3]: mostly brightness, a little colour, as fine as the sensor; standard deviation 1."""
-    height, width, channels = shape
+    height, width, _ = shape
     noise = generator.normal(size=(height, width, 1)) * 0.8 + generator.normal(size=shape)[..., ::-1] * 0.5
     noise = cv2.GaussianBlur(noise.astype(np.float32), (0, 0), 0.45 * max(width / DESIGN_WIDTH, 1))
     return np.asarray(noise / noise.std())

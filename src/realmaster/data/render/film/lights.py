@@ -134,7 +134,9 @@ def _turned_sky(stage: Stage, graph: ShaderGraph) -> Any:
     return mapping.outputs[0]
 
 
-def _ramp(graph: ShaderGraph, value: Any, low: tuple[float, Sequence[float]], high: tuple[float, Sequence[float]]) -> Any:
+def _ramp(
+    graph: ShaderGraph, value: Any, low: tuple[float, Sequence[float]], high: tuple[float, Sequence[float]]
+) -> Any:
     node = graph.node("ShaderNodeValToRGB", inputs={0: value})
     for stop, (position, colour) in zip(node.color_ramp.elements, (low, high), strict=True):
         stop.position, stop.color = position, (*colour, 1)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +19,7 @@ from realmaster.data.render.film.looks import set_camera_look, set_engine_look
 from realmaster.data.render.film.stage import Stage, build_stage
 from realmaster.data.render.film.video import FOR_THE_REPOSITORY, FOR_TRAINING, write_video
 from realmaster.data.render.settings import ClipSettings, Look, Weather
+from realmaster.media.images import read_image
 
 Frame = npt.NDArray[np.uint8]
 
@@ -73,5 +73,5 @@ def _render(stage: Stage) -> Iterator[Frame]:
             scene.frame_set(frame)
             scene.render.filepath = str(path)
             bpy.ops.render.render(write_still=True)
-            yield np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1])
+            yield read_image(path)
             path.unlink()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,9 @@ def build_person(
     poses = [pose_at(time, placement.gait, person.manner, placement.speed) for time in times]
     transforms = [joint_transforms(bodies, person.joints, pose) for pose in poses]
     weights = _dense_weights(bodies)[source]
-    shift = _stride(bodies, person.joints, transforms, frame_numbers) if placement.gait == "walk" else np.zeros(len(times))
+    shift = (
+        _stride(bodies, person.joints, transforms, frame_numbers) if placement.gait == "walk" else np.zeros(len(times))
+    )
     turn = about_z(placement.heading + np.pi / 2)  # the rest pose faces -y
     frames = []
     for (rotations, offsets), forward in zip(transforms, shift, strict=True):
@@ -108,7 +111,8 @@ def _dense_weights(bodies: Bodies) -> Array:
 
 def _assemble(bodies: Bodies, person: Appearance) -> tuple[Array, Array, tuple[Fabric, ...], Array, Array]:
     """Join the parts: faces, material of each, materials, source vertex of each vertex, vertices at rest."""
-    faces, materials, fabrics, sources, rest = [], [], [], [], []
+    faces, materials, sources, rest = [], [], [], []
+    fabrics: list[Fabric] = []
     count = 0
     for part in dress(bodies, person):
         if len(part.faces) == 0:
@@ -138,7 +142,7 @@ def _stride(
         numbers = [bodies.joint(f"foot.{side}") for side in "LR"]
         feet.append([rotations[number] @ joints[number] + offsets[number] for number in numbers])
     travelled = [0.0]
-    for before, after in zip(feet[:-1], feet[1:], strict=True):
+    for before, after in pairwise(feet):
         standing = 0 if before[0][2] < before[1][2] else 1
         travelled.append(travelled[-1] - (after[standing][1] - before[standing][1]))
     even = np.polyval(np.polyfit(frame_numbers, travelled, 1), frame_numbers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ def add_building(
     number: int,
     corner: tuple[float, float],
     size: tuple[float, float, float],
-    facades: Collection[Side],
+    facades: Sequence[Side],
 ) -> None:
     """Add a building of `size` (x, y, height) from its least corner; walls without a facade stay blank."""
     draws = builder.draws
@@ -65,9 +65,7 @@ def _draw_style(builder: SceneBuilder, number: int) -> FacadeStyle:
     dull_glass = make(dull)
     curtain_colour, curtain_texture = draws.choose(*CURTAIN_COLOURS), builder.texture("cloth")
     curtain = make(
-        Material(
-            f"curtain {number}", curtain_colour, curtain_texture, kind="paint", engine_colour=(0.36, 0.40, 0.43)
-        )
+        Material(f"curtain {number}", curtain_colour, curtain_texture, kind="paint", engine_colour=(0.36, 0.40, 0.43))
     )
     light_colour, brightness = draws.choose(*LIGHT_COLOURS), draws.uniform(1.5, 5)
     emission = brightness if builder.weather == "night" else 1.2
@@ -101,8 +99,6 @@ def _draw_style(builder: SceneBuilder, number: int) -> FacadeStyle:
         has_awnings=has_awnings,
         awning=awning,
         has_pipe=draws.chance(0.7),
-        pipe=make(
-            Material("pipe", (0.25, 0.26, 0.27), roughness=0.4, metallic=0.7, engine_colour=(0.35, 0.36, 0.37))
-        ),
+        pipe=make(Material("pipe", (0.25, 0.26, 0.27), roughness=0.4, metallic=0.7, engine_colour=(0.35, 0.36, 0.37))),
         box=make(Material("wall box", (0.7, 0.7, 0.68), roughness=0.5)),
     )

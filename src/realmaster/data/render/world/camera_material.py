@@ -108,7 +108,9 @@ def _wet(graph: ShaderGraph, surface: _Surface, material: Material, wetness: flo
     surface.roughness = smooth.outputs[0]
     if is_ground:
         dry_part = graph.node("ShaderNodeMath", operation="SUBTRACT", inputs={0: 1.0, 1: puddle})
-        relief = graph.node("ShaderNodeMath", operation="MULTIPLY", inputs={0: dry_part.outputs[0], 1: 0.7 * material.bump})
+        relief = graph.node(
+            "ShaderNodeMath", operation="MULTIPLY", inputs={0: dry_part.outputs[0], 1: 0.7 * material.bump}
+        )
         if surface.bump is not None:
             graph.set(surface.bump.inputs["Strength"], relief.outputs[0])
         surface.colour = graph.mix(surface.colour, graph.multiply(surface.colour, (0.55, 0.55, 0.55)), puddle)

@@ -1,4 +1,4 @@
-"""The street of the demo clip: placed by hand, so that a car and a passer-by enter mid-clip and nobody walks into anyone.
+"""The street of the demo clip, placed by hand: a car and a passer-by enter mid-clip, and nobody walks into anyone.
 
 The camera moves along the right pavement. A car overtakes it on the left; a woman steps out of the alley on the right.
 """

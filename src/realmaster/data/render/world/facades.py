@@ -172,7 +172,12 @@ class Facade:
         cloth = [point(left, low, -1.2), point(right, low, -1.2), point(right, high, -0.02), point(left, high, -0.02)]
         self._mesh.polygon(cloth, self._style.awning)
         fringe = self._style.ground_floor - 0.98
-        hanging = [point(left, fringe, -1.2), point(right, fringe, -1.2), point(right, low, -1.2), point(left, low, -1.2)]
+        hanging = [
+            point(left, fringe, -1.2),
+            point(right, fringe, -1.2),
+            point(right, low, -1.2),
+            point(left, low, -1.2),
+        ]
         self._mesh.polygon(hanging, self._style.awning)
 
     def _point(self, along: float, up: float, inset: float = 0.0) -> Array:

@@ -1,4 +1,4 @@
-"""Street lamps. At night they are on; their light is drawn from a stream of its own, so that the scene stays the same."""
+"""Street lamps. At night they are on; their light has a stream of its own, so that the scene stays the same."""
 
 from __future__ import annotations
 

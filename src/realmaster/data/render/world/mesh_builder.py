@@ -73,9 +73,7 @@ class MeshBuilder:
                 uv = [(corner[0] + corner[1], corner[2] + corner[1]) for corner in corners]
                 self.polygon([place(corner) for corner in corners], material, uv)
 
-    def tube(
-        self, start: Vector, end: Vector, radii: tuple[float, float], material: str, sides: int = 10
-    ) -> None:
+    def tube(self, start: Vector, end: Vector, radii: tuple[float, float], material: str, sides: int = 10) -> None:
         """Add a capped cone between two points."""
         start, end = np.asarray(start, float), np.asarray(end, float)
         length = float(np.linalg.norm(end - start))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from realmaster.data.render.world.builder import SceneBuilder, quads
 from realmaster.data.render.world.material import Colour, Material
@@ -29,14 +31,14 @@ def add_tree(builder: SceneBuilder, x: float, y: float, height: float | None = N
     for _ in range(NUM_BRANCHES):
         angle = draws.uniform(0, 6.28)
         reach_x, reach_y = math.cos(angle) * draws.uniform(0.5, 1.5), math.sin(angle) * draws.uniform(0.5, 1.5)
-        tip = top + (reach_x, reach_y, draws.uniform(0.3, height * 0.4))
+        tip = top + np.array([reach_x, reach_y, draws.uniform(0.3, height * 0.4)])
         mesh.tube(top - (0, 0, draws.uniform(0, 0.8)), tip, (0.06, 0.02), bark, 6)
         tips.append(tip)
     mesh.finish("vegetation", smooth=True)
     _add_crown(builder, np.array(tips))
 
 
-def _add_crown(builder: SceneBuilder, tips: np.ndarray) -> None:
+def _add_crown(builder: SceneBuilder, tips: npt.NDArray[Any]) -> None:
     """Scatter leaves around the tips of the branches."""
     draws, generator = builder.draws, builder.draws.generator
     colour = draws.choose(*LEAF_COLOURS)

@@ -1,11 +1,12 @@
 """A small vocabulary for Blender's shader nodes, so that a material reads as the sentence it is.
 
-Separate because node types, socket numbers and links are Blender's business, not the look's. A `Socket` is the output of
-a node; wherever one is taken, a plain number or colour is taken too.
+Separate because node types, socket numbers and links are Blender's business, not the look's. A `Socket` is the output
+of a node; wherever one is taken, a plain number or colour is taken too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class ShaderGraph:
         material.use_nodes = True
         return material, cls(material.node_tree, "ShaderNodeOutputMaterial")
 
-    def node(self, kind: str, *, inputs: dict[str | int, Value] | None = None, **properties: Any) -> Any:
+    def node(self, kind: str, *, inputs: Mapping[Any, Value] | None = None, **properties: Any) -> Any:
         """Add a node; `inputs` by name or number, everything else is a property of the node."""
         node = self._tree.nodes.new(kind)
         for name, value in properties.items():
@@ -78,9 +79,7 @@ class ShaderGraph:
 
     def map_range(self, value: Value, old: tuple[float, float], new: tuple[float, float]) -> Socket:
         """Map a range of numbers to another one, clamped."""
-        return self.node(
-            "ShaderNodeMapRange", inputs={0: value, 1: old[0], 2: old[1], 3: new[0], 4: new[1]}
-        ).outputs[0]
+        return self.node("ShaderNodeMapRange", inputs={0: value, 1: old[0], 2: old[1], 3: new[0], 4: new[1]}).outputs[0]
 
     def position(self) -> Socket:
         """Where the surface is, in world space."""

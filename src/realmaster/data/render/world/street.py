@@ -6,8 +6,8 @@ import math
 
 from realmaster.data.render.people.gait import Gait
 from realmaster.data.render.people.motion import Placement
-from realmaster.data.render.world.buildings import Side, add_building
 from realmaster.data.render.world.builder import SceneBuilder, View
+from realmaster.data.render.world.buildings import Side, add_building
 from realmaster.data.render.world.cars import add_car
 from realmaster.data.render.world.crowd import add_person
 from realmaster.data.render.world.lamps import add_lamp

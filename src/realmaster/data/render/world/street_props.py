@@ -8,9 +8,7 @@ from realmaster.data.render.world.builder import SceneBuilder
 from realmaster.data.render.world.material import Material
 from realmaster.data.render.world.mesh_builder import MeshBuilder
 
-LAMP_METAL = Material(
-    "lamp metal", (0.05, 0.06, 0.06), roughness=0.4, metallic=0.5, engine_colour=(0.12, 0.13, 0.13)
-)
+LAMP_METAL = Material("lamp metal", (0.05, 0.06, 0.06), roughness=0.4, metallic=0.5, engine_colour=(0.12, 0.13, 0.13))
 BIN_COLOURS = ((0.05, 0.15, 0.08), (0.05, 0.08, 0.2), (0.05, 0.05, 0.05))
 
 
@@ -26,7 +24,9 @@ def add_bench(builder: SceneBuilder, x: float, y: float, angle: float) -> None:
     wood = builder.material(Material("bench wood", (0.9, 0.8, 0.7), builder.texture("wood")))
     metal = builder.material(LAMP_METAL)
 
-    def add(offset: tuple[float, float], height: float, size: tuple[float, float, float], material: str, bevel: float) -> None:
+    def add(
+        offset: tuple[float, float], height: float, size: tuple[float, float, float], material: str, bevel: float
+    ) -> None:
         right, back = turned(*offset, angle)
         mesh.box((x + right, y + back, height), size, material, angle, bevel)
 
