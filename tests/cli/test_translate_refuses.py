@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from sample_clips import scene, write_clip, write_images
 
@@ -112,7 +116,7 @@ def test_an_output_that_is_the_input_stays(realmaster: Call, clip: Path, tmp_pat
     if how == "dots":
         output = tmp_path / "x" / ".." / "clip.mp4"
         (tmp_path / "x").mkdir()
-    refused(realmaster("translate", clip, "-o", output, "--overwrite"), "same file")
+    refused(realmaster("translate", clip, "-o", output, "--overwrite"), "other than the input")
     assert clip.read_bytes() == before
 
 
@@ -167,12 +171,54 @@ def test_a_prompt_of_ten_thousand_characters(realmaster: Call, clip: Path, tmp_p
         ("--codec", "vhs"),
         ("--device", "toaster"),
         ("--protect", "no-mask.png"),
-        ("--adapter", "no-adapter.safetensors"),
     ],
 )
 def test_a_value_out_of_bounds(realmaster: Call, clip: Path, tmp_path: Path, option: str, value: str) -> None:
     refused(realmaster("translate", clip, "-o", tmp_path / "out.mp4", option, value), option)
     assert names(tmp_path) == {"clip.mp4"}
+
+
+def adapter_file(path: Path, **metadata: Any) -> Path:
+    tensors = {"transformer.blocks.0.attn1.to_q.lora_A.weight": np.zeros((4, 8), np.float16)}
+    words = {"base_model": "nano", "rank": 4, "alpha": 4, "reference": "cached", **metadata}
+    save_file(tensors, path, metadata={"format": "pt", "realmaster": json.dumps(words)})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("missing", "found none"),
+        ("empty", "corrupt"),
+        ("corrupt", "corrupt"),
+        ("pickled", "pickled"),
+        ("nameless", "metadata"),
+        ("other base", "wan2.2-a14b"),
+        ("other mode", "joint"),
+        ("other tensors", "does not fit"),
+    ],
+)
+def test_an_adapter_that_does_not_fit(realmaster: Call, clip: Path, tmp_path: Path, kind: str, said: str) -> None:
+    path, options = tmp_path / "adapter.safetensors", []
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "corrupt":
+        adapter_file(path)
+        path.write_bytes(path.read_bytes()[:-20])
+    elif kind == "pickled":
+        path.write_bytes(pickle.dumps({"weight": [0.0]}))
+    elif kind == "nameless":
+        save_file({"weight": np.zeros(4, np.float32)}, path)
+    elif kind == "other base":
+        adapter_file(path, base_model="wan2.2-a14b")
+    elif kind == "other mode":
+        adapter_file(path, reference="joint")
+        options = ["--reference", "cached"]
+    elif kind == "other tensors":
+        adapter_file(path)
+    output = tmp_path / "out.mp4"
+    refused(realmaster("translate", clip, "-o", output, "--adapter", path, *options), "adapter.safetensors", said)
+    assert not output.exists()
 
 
 def test_a_device_that_is_not_there(realmaster: Call, clip: Path, tmp_path: Path) -> None:

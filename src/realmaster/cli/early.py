@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realmaster.errors import AdapterError, MediaError, OutputError
+from realmaster.errors import MediaError, OutputError
 
 if TYPE_CHECKING:
     from realmaster.media.encode import Codec
@@ -36,13 +36,15 @@ def refuse_profile(name: str) -> None:
 
 
 def refuse_missing(adapter: str | None, protect: str | None) -> None:
-    """Refuse an adapter or a mask that is not there.
+    """Refuse an adapter that is no adapter file, or a mask that is not there.
 
     Raises:
         AdapterError, MediaError: with the path.
     """
-    if adapter is not None and not Path(adapter).is_file():
-        raise AdapterError(f"expected an adapter (.safetensors) at {adapter}, found none: check --adapter")
+    if adapter is not None:
+        from realmaster.models.adapter import read_metadata
+
+        read_metadata(Path(adapter))
     if protect is not None and not Path(protect).exists():
         raise MediaError(f"expected a mask (image, folder or video) at {protect}, found none: check --protect")
 
