@@ -19,17 +19,18 @@ import numpy as np
 import numpy.typing as npt
 
 from realmaster.data.render.film.geometry import camera_flow, intrinsics, world_to_camera
+from realmaster.data.render.film.layers import read_layers
 from realmaster.data.render.film.stage import Stage
 from realmaster.data.render.settings import Label
 
 Array = npt.NDArray[Any]
 
-# Blender's render layer outputs, and the switch of each
-PASSES: dict[Label, tuple[str, str]] = {
-    "depth": ("Depth", "use_pass_z"),
-    "normal": ("Normal", "use_pass_normal"),
-    "segmentation": ("IndexOB", "use_pass_object_index"),
-    "flow": ("Vector", "use_pass_vector"),
+# Blender's switch for each pass, and the channels it is stored in
+PASSES: dict[Label, tuple[str, tuple[str, ...]]] = {
+    "depth": ("use_pass_z", ("Depth.Z",)),
+    "normal": ("use_pass_normal", ("Normal.X", "Normal.Y", "Normal.Z")),
+    "segmentation": ("use_pass_object_index", ("IndexOB.X",)),
+    "flow": ("use_pass_vector", ("Vector.Z", "Vector.W")),
 }
 BEYOND = 1e9  # Cycles writes 1e10 metres where there is nothing
 
@@ -40,18 +41,16 @@ def film_labels(stage: Stage, folder: Path) -> None:
     folder.mkdir(parents=True)
     wanted = [label for label in PASSES if label in clip.labels]
     if wanted:
-        _set_label_look(stage)
+        _set_label_look(stage, wanted)
         with tempfile.TemporaryDirectory() as scratch:
-            _write_passes_to(stage, wanted, Path(scratch))
+            path = Path(scratch) / "passes.exr"
             for index, frame in enumerate(range(stage.builder.first_frame, stage.builder.last_frame + 1)):
                 stage.builder.scene.frame_set(frame)
-                bpy.ops.render.render()
-                passes = {name: _read(Path(scratch) / f"{name}{frame:04d}.exr") for name in _needed(wanted)}
-                arrays = _arrays(stage, passes, index)
+                stage.builder.scene.render.filepath = str(path)
+                bpy.ops.render.render(write_still=True)
+                arrays = _arrays(stage, read_layers(path), index)
                 chosen: dict[str, Any] = {label: arrays[label] for label in wanted}
                 np.savez_compressed(folder / f"{index:04d}.npz", **chosen)
-                for file in Path(scratch).iterdir():
-                    file.unlink()
     (folder / "labels.json").write_text(json.dumps(_description(stage), indent=1), encoding="utf-8")
 
 
@@ -60,22 +59,28 @@ def _needed(wanted: Sequence[Label]) -> list[Label]:
     return [label for label in PASSES if label in wanted or (label == "depth" and "flow" in wanted)]
 
 
-def _arrays(stage: Stage, passes: dict[Label, Array], index: int) -> dict[Label, Array]:
+def _arrays(stage: Stage, layers: dict[str, Array], index: int) -> dict[Label, Array]:
+    """Turn a frame's passes into labels."""
+    by_pass = {name.split(".", 1)[1]: channel for name, channel in layers.items() if "." in name}
+    passes = {
+        label: np.stack([by_pass[channel] for channel in channels], axis=-1)
+        for label, (_, channels) in PASSES.items()
+        if channels[0] in by_pass
+    }
     arrays: dict[Label, Array] = {}
     if "depth" in passes:
         depth = passes["depth"][..., 0]
         arrays["depth"] = np.where(depth > BEYOND, np.inf, depth).astype(np.float32)
     if "normal" in passes:
-        arrays["normal"] = passes["normal"][..., :3].astype(np.float16)
+        arrays["normal"] = passes["normal"].astype(np.float16)
     if "segmentation" in passes:
         arrays["segmentation"] = np.rint(passes["segmentation"][..., 0]).astype(np.uint16)
     if "flow" in passes:
-        # Cycles: z, w = here minus there in the next frame, y up
-        flow = passes["flow"][..., 2:4] * (-1.0, 1.0)
+        flow = passes["flow"] * (-1.0, 1.0)  # Cycles: here minus there in the next frame, y up
         clip, matrices = stage.builder.clip, world_to_camera(stage.path)
         camera = intrinsics(stage.path.lens_millimetres, clip.width, clip.height)
         turning = camera_flow(arrays["depth"], camera, matrices[index + 1], matrices[index + 2])
-        is_sky = ~np.isfinite(arrays["depth"])
+        is_sky = ~np.isfinite(arrays["depth"])  # which Cycles takes to stand still in the picture
         arrays["flow"] = np.where(is_sky[..., None], turning, flow).astype(np.float32)
     return arrays
 
@@ -97,11 +102,11 @@ def _description(stage: Stage) -> dict[str, Any]:
     return description
 
 
-def _set_label_look(stage: Stage) -> None:
-    """One ray through the middle of each pixel, nothing blurred."""
+def _set_label_look(stage: Stage, wanted: Sequence[Label]) -> None:
+    """One ray through the middle of each pixel, nothing blurred, the passes stored with every digit."""
     stage.builder.wear("engine")
     clip, scene = stage.builder.clip, stage.builder.scene
-    render, cycles = scene.render, scene.cycles
+    render, cycles, image = scene.render, scene.cycles, scene.render.image_settings
     render.engine = "CYCLES"
     render.resolution_x, render.resolution_y, render.resolution_percentage = clip.width, clip.height, 100
     render.use_motion_blur = False  # Blender gives motion vectors only without it
@@ -111,36 +116,8 @@ def _set_label_look(stage: Stage) -> None:
     cycles.samples, cycles.use_adaptive_sampling, cycles.use_denoising = 1, False, False
     cycles.max_bounces = 0
     cycles.pixel_filter_type, cycles.filter_width = "BOX", 0.01
-
-
-def _write_passes_to(stage: Stage, wanted: Sequence[Label], folder: Path) -> None:
-    """Let Blender's compositor write each pass as a 32-bit EXR file of its own."""
-    scene = stage.builder.scene
+    image.file_format, image.color_depth, image.exr_codec = "OPEN_EXR_MULTILAYER", "32", "NONE"
     layer = scene.view_layers[0]
-    scene.use_nodes = True
-    tree = scene.node_tree
-    tree.nodes.clear()
-    source = tree.nodes.new("CompositorNodeRLayers")
-    output = tree.nodes.new("CompositorNodeOutputFile")
-    output.base_path = str(folder)
-    output.format.file_format, output.format.color_mode, output.format.color_depth = "OPEN_EXR", "RGBA", "32"
-    output.file_slots.clear()
-    for label in _needed(wanted):
-        socket, switch = PASSES[label]
-        setattr(layer, switch, True)
-        output.file_slots.new(label)
-        tree.links.new(source.outputs[socket], output.inputs[label])
-
-
-def _read(path: Path) -> Array:
-    """Read an EXR file as stored: float32 [H, W, 4], rows from the top."""
-    image = bpy.data.images.load(str(path))
-    try:
-        image.colorspace_settings.name = "Non-Color"
-        image.alpha_mode = "CHANNEL_PACKED"  # the fourth channel is a number like the others
-        width, height = image.size
-        pixels = np.empty(width * height * 4, np.float32)
-        image.pixels.foreach_get(pixels)
-    finally:
-        bpy.data.images.remove(image)
-    return pixels.reshape(height, width, 4)[::-1].copy()
+    for label in wanted:
+        setattr(layer, PASSES[label][0], True)
+    layer.use_pass_z = True  # flow has to know where the sky is
