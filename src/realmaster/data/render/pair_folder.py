@@ -121,7 +121,7 @@ class PairFolder:
         `manifest.jsonl` has every row; training and test scenes have a file each, which exists when it has a row.
         """
         rows: dict[str, list[dict[str, Any]]] = {MANIFEST: [], "train.jsonl": [], "test.jsonl": []}
-        for path in sorted((self.root / "records").glob("*.json")):
+        for path in sorted((self.root / "records").glob("[!.]*.json")):  # a hidden one is being written
             values = json.loads(path.read_text(encoding="utf-8"))
             if values["outcome"] == "accepted":
                 rows[MANIFEST].append(values["row"])

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import bpy
 import numpy as np
 import numpy.typing as npt
 
+from realmaster.data.render.film.metering import choose_exposure
 from realmaster.data.render.film.stage import Stage
-from realmaster.data.render.settings import Weather
-from realmaster.media.color import REC709_LUMA
 
-MIDDLE_GREY = 0.24
-TARGETS: dict[Weather, float] = {"night": 0.08, "rain": 0.17}
 METER_WIDTH = 89.6  # pixels
 METER_SAMPLES = 4
 
@@ -40,16 +36,6 @@ def expose(stage: Stage) -> None:
     image.color_depth = "8"  # the other format has changed it
     render.resolution_percentage = 100
     scene.view_settings.exposure = choose_exposure(picture, stage.builder.weather)
-
-
-def choose_exposure(picture: npt.NDArray[Any], weather: Weather) -> float:
-    """Choose stops for a linear picture [..., 3]: its log mean goes to middle grey, its highlights have a say too."""
-    luminance = picture @ np.array(REC709_LUMA)
-    mean = np.exp(np.mean(np.log(np.clip(luminance, 1e-4, None))))
-    highlight = max(float(np.percentile(luminance, 90)), 1e-4)
-    target = TARGETS.get(weather, MIDDLE_GREY)
-    stops = 0.75 * np.log2(target / mean) + 0.25 * np.log2(0.7 * target / 0.17 / highlight)
-    return float(np.clip(stops, -6, 7))
 
 
 def read_image(path: Path) -> npt.NDArray[np.float32]:
