@@ -1,7 +1,7 @@
 """The reference, read by a stock `WanTransformer3DModel`: the heart of RealMaster.
 
-The render's clean latents become tokens at timestep 0 that share the noisy tokens' positions (paper, section 3.2). They
-are read in one of two ways, and an adapter knows which one it was trained with:
+The render's clean latents become tokens at timestep 0 that share the noisy tokens' positions (arXiv 2603.23462, the
+model). They are read in one of two ways, and an adapter knows which one it was trained with:
 
 - cached (`ReferenceAttention`): pass 1 runs the reference alone at timestep 0 and writes the keys and values of every
   self-attention; each denoising forward reads them, so that noisy tokens attend to [reference, themselves].

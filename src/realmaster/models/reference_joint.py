@@ -1,7 +1,7 @@
 """The joint reading: one sequence [reference, noisy], full attention both ways, two modulation rows.
 
-This is what the paper's text implies (section 3.2: clean reference tokens at timestep 0 that share the noisy tokens'
-positions). Separate from `reference.py` because nothing is shared with the cached mode but the checks.
+This is what the paper's text implies (arXiv 2603.23462, the model: clean reference tokens, their timestep fixed to 0,
+positions shared with the noisy tokens). Separate from `reference.py` because the modes share nothing but the checks.
 
 The stock forward is called here too. Four of its modules are listened to while it runs: the patch embedding puts the
 reference's tokens first, the rotary embedding puts their positions first, the condition embedder gives a modulation row
