@@ -11,7 +11,8 @@ import pytest
 from realmaster.data.pair_set import read_rows
 from realmaster.data.render.farm import render_pairs
 from realmaster.data.render.pair_folder import PairFolder
-from realmaster.data.render.processes import RenderFailure
+from realmaster.data.render.plan import plan_clips
+from realmaster.data.render.processes import Processes, RenderFailure, Stopped
 from realmaster.data.render.settings import ClipSettings, RenderSettings
 from realmaster.errors import OutputError
 
@@ -136,3 +137,16 @@ def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="expected a folder for the pairs"):
         render_pairs(SETTINGS, tmp_path / "file", render=Renderer())
+
+
+def test_a_process_that_dies_is_a_failure_with_its_last_words(tmp_path: Path) -> None:
+    broken = plan_clips(SETTINGS)[0].model_copy(update={"seed": -1})
+    with Processes() as processes, pytest.raises(RenderFailure, match=r"ConfigError.*seed.*exit code 1"):
+        processes.render(broken, tmp_path)
+
+
+def test_processes_that_were_stopped_begin_nothing_more(tmp_path: Path) -> None:
+    processes = Processes()
+    processes.stop()
+    with pytest.raises(Stopped):
+        processes.render(plan_clips(SETTINGS)[0], tmp_path)

@@ -19,11 +19,11 @@ FACTS = "facts.json"
 
 def render_clip(clip_file: Path, folder: Path) -> None:
     """Render the clip that a file of settings describes; `facts.json` is written last."""
+    clip = ClipSettings.from_mapping(json.loads(clip_file.read_text(encoding="utf-8")), source=str(clip_file))
     import bpy
 
     from realmaster.data.render.film.shoot import shoot
 
-    clip = ClipSettings.from_mapping(json.loads(clip_file.read_text(encoding="utf-8")), source=str(clip_file))
     started = time.monotonic()
     facts = shoot(clip, folder)
     facts |= {"seconds": round(time.monotonic() - started, 1), "blender": bpy.app.version_string}

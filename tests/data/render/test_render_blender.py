@@ -1,0 +1,195 @@
+"""The renderer with Blender: one geometry in every weather, labels that hold, the same pixels for the same seed.
+
+Skipped where Blender, or the bodies that `anny` makes, are not installed. Pictures are tiny; each build takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from realmaster.data.pair_set import read_rows
+from realmaster.data.render.assets.bodies import VERSION, Bodies
+from realmaster.data.render.assets.texture_library import TextureLibrary
+from realmaster.data.render.cache import cache_root
+from realmaster.data.render.farm import render_pairs
+from realmaster.data.render.film.geometry import camera_flow, intrinsics, world_to_camera
+from realmaster.data.render.settings import LABELS, ClipSettings, RenderSettings, Weather
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("bpy") is None, reason="needs Blender: pip install 'realmaster[render]', Python 3.11"),
+    pytest.mark.skipif(
+        find_spec("anny") is None and not (cache_root() / VERSION).is_dir(),
+        reason="needs bodies: neither cached nor `anny` installed (pip install 'realmaster[render]')",
+    ),
+]
+
+WIDTH, HEIGHT = 64, 36
+
+
+def clip(**changes: Any) -> ClipSettings:
+    values = {
+        "seed": 2008,
+        "scene": "street",
+        "engine_weather": "clear",
+        "camera_weather": "clear",
+        "closeup": "none",
+        "num_frames": 2,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "labels": LABELS,
+        "samples": 1,
+    } | changes
+    return ClipSettings.from_mapping(values, source="test")
+
+
+@pytest.fixture(scope="module")
+def blender() -> Iterator[None]:
+    """Import Blender, whose own warnings are none of ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import bpy  # noqa: F401
+
+        yield
+
+
+@pytest.fixture(scope="module")
+def assets() -> tuple[TextureLibrary, Bodies]:
+    return TextureLibrary.open(), Bodies.open()
+
+
+@pytest.fixture(scope="module")
+def labels(blender: None, assets: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[Weather, Any]:
+    """Labels of one street in three weathers: arrays of the first frame, the description, the people."""
+    from realmaster.data.render.film.labels import film_labels
+    from realmaster.data.render.film.stage import build_stage
+
+    found: dict[Weather, Any] = {}
+    for weather in ("clear", "rain", "night"):
+        folder = tmp_path_factory.mktemp("labels") / weather
+        stage = build_stage(clip(), weather, *assets)
+        film_labels(stage, folder)
+        with np.load(folder / "0000.npz") as arrays:
+            found[weather] = {
+                "arrays": dict(arrays),
+                "description": json.loads((folder / "labels.json").read_text()),
+                "path": stage.path,
+                "people": people_vertices(stage),
+            }
+    return found
+
+
+def people_vertices(stage: Any) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Vertices of every person in the first frame and in the next, by instance."""
+    people = {}
+    for thing in stage.builder.scene.objects:
+        if thing.type == "MESH" and thing.data.shape_keys is not None:
+            both = []
+            for frame in (1, 2):
+                vertices = np.empty(len(thing.data.vertices) * 3, np.float32)
+                thing.data.shape_keys.key_blocks[f"frame {frame}"].data.foreach_get("co", vertices)
+                both.append(vertices.reshape(-1, 3))
+            people[thing.pass_index] = (both[0], both[1])
+    return people
+
+
+@pytest.mark.parametrize("weather", ["rain", "night"])
+def test_every_label_is_the_same_in_every_weather(labels: dict[Weather, Any], weather: Weather) -> None:
+    clear, other = labels["clear"], labels[weather]
+    for name, array in clear["arrays"].items():
+        np.testing.assert_array_equal(array, other["arrays"][name], err_msg=name)
+    assert clear["description"] == other["description"]
+
+
+def test_labels_have_the_units_they_say(labels: dict[Weather, Any]) -> None:
+    arrays, description = labels["clear"]["arrays"], labels["clear"]["description"]
+    depth, normal = arrays["depth"], arrays["normal"].astype(float)
+    seen = np.isfinite(depth)
+    assert depth.shape == (HEIGHT, WIDTH)
+    assert 0.5 < depth[seen].min() < depth[seen].max() < 80
+    np.testing.assert_allclose(np.linalg.norm(normal[seen], axis=-1), 1, atol=5e-3)
+    categories = {int(number): entry["category"] for number, entry in description["instances"].items()}
+    there = {categories[number] for number in np.unique(arrays["segmentation"])}
+    assert {"ground", "building", "person"} <= there
+    ground = np.isin(arrays["segmentation"], [n for n, category in categories.items() if category == "ground"])
+    assert np.median(normal[ground][:, 2]) > 0.99  # the road faces up
+    np.testing.assert_array_equal(arrays["segmentation"] == 0, ~seen)
+
+
+def test_flow_of_what_stands_still_is_depth_moved_by_the_camera(labels: dict[Weather, Any]) -> None:
+    arrays, description = labels["clear"]["arrays"], labels["clear"]["description"]
+    camera, matrices = np.array(description["intrinsics"]), np.array(description["world_to_camera"])
+    flow = camera_flow(arrays["depth"], camera, matrices[0], matrices[1])
+    moving = [int(number) for number, entry in description["instances"].items() if entry["is_moving"]]
+    still = ~np.isin(arrays["segmentation"], moving)
+    assert np.abs(flow).max() > 0.1
+    assert np.abs(flow - arrays["flow"])[still].max() < 2e-3
+    assert np.abs(flow - arrays["flow"])[~still].max() > 0.1  # people walk
+
+
+def test_flow_of_people_is_where_their_skin_goes(labels: dict[Weather, Any]) -> None:
+    arrays, path = labels["clear"]["arrays"], labels["clear"]["path"]
+    camera, matrices = intrinsics(path.lens_millimetres, WIDTH, HEIGHT), world_to_camera(path)
+    errors = []
+    for instance, (now, later) in labels["clear"]["people"].items():
+        here, depth = project(now, camera, matrices[1])
+        there, _ = project(later, camera, matrices[2])
+        column, row = np.floor(here).astype(int).T
+        inside = (column >= 0) & (column < WIDTH) & (row >= 0) & (row < HEIGHT)
+        column, row = np.clip(column, 0, WIDTH - 1), np.clip(row, 0, HEIGHT - 1)
+        in_front = np.abs(arrays["depth"][row, column] - depth) < 0.02
+        seen = inside & in_front & (arrays["segmentation"][row, column] == instance)
+        errors.append(np.linalg.norm((there - here - arrays["flow"][row, column])[seen], axis=-1))
+    assert sum(map(len, errors)) > 100
+    assert np.median(np.concatenate(errors)) < 0.05  # a pixel's middle and a vertex in it move a little differently
+
+
+def project(points: np.ndarray, camera: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    inside = points @ matrix[:3, :3].T + matrix[:3, 3]
+    image = inside @ camera.T
+    return image[:, :2] / image[:, 2:], inside[:, 2]
+
+
+def test_the_same_seed_gives_the_same_pixels_in_both_looks(blender: None, assets: Any) -> None:
+    from realmaster.data.render.film.shoot import film_camera, film_engine
+    from realmaster.data.render.film.stage import build_stage
+
+    runs = []
+    for _ in range(2):
+        stage = build_stage(clip(scene="room", seed=2000), "clear", *assets)
+        stage.builder.scene.render.threads_mode, stage.builder.scene.render.threads = "FIXED", 1
+        runs.append((np.stack(list(film_engine(stage))), np.stack(list(film_camera(stage)))))
+    np.testing.assert_array_equal(runs[0][0], runs[1][0])
+    np.testing.assert_array_equal(runs[0][1], runs[1][1])
+    assert runs[0][0].shape == runs[0][1].shape == (2, HEIGHT, WIDTH, 3)
+    assert np.abs(runs[0][0].astype(float) - runs[0][1]).mean() > 5  # the looks differ
+
+
+def test_a_set_is_rendered_by_processes_and_read_back_as_pairs(tmp_path: Path) -> None:
+    settings = RenderSettings(
+        seeds=(2007, 2008), scene="room", weathers=("overcast",), num_frames=2, width=WIDTH, height=HEIGHT, samples=1
+    )
+    tally = render_pairs(settings, tmp_path / "set", workers=2)
+    assert (tally.num_accepted, tally.reasons) == (2, {})
+    (row,) = read_rows(tmp_path / "set", "train")
+    assert row.name == "02008_room_overcast"
+    assert row.engine_frames().shape == row.camera_frames().shape == (2, HEIGHT, WIDTH, 3)
+    assert render_pairs(settings, tmp_path / "set").num_skipped == 2
+
+
+@pytest.mark.dev
+def test_a_seed_of_the_pairs_beside_the_checkout_comes_out_as_it_was(blender: None, assets: Any, shared: Path) -> None:
+    from realmaster.data.render.film.shoot import film_engine
+    from realmaster.data.render.film.stage import build_stage
+
+    stage = build_stage(clip(seed=1131, scene="room", num_frames=13, width=256, height=144), "overcast", *assets)
+    (row,) = [row for row in read_rows(shared / "pairs", "test") if row.name == "01131_room_overcast"]
+    error = np.stack(list(film_engine(stage))).astype(float) - row.engine_frames()
+    assert 10 * np.log10(255**2 / (error**2).mean()) > 40  # what H.264 at crf 10 leaves
