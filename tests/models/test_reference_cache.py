@@ -35,6 +35,14 @@ def test_a_cache_holds_two_tensors_a_layer_in_the_model_s_precision(wan) -> None
     assert key.data.shape == value.data.shape == (2, tokens, 2, 24)
 
 
+def test_a_cache_keeps_nothing_else_alive() -> None:
+    wan = tiny_wan().requires_grad_(False)
+    wan.fuse_qkv_projections()  # keys and values are parts of one tensor then
+    _, cache = translate(wan)
+    for packed in (packed for pair in cache.layers for packed in pair):
+        assert packed.data.untyped_storage().nbytes() == packed.data.nbytes
+
+
 @pytest.mark.parametrize(("dtype", "bytes_each", "error"), [(torch.bfloat16, 2, 2e-3), (FP8, 1, 2e-2)], ids=str)
 def test_a_smaller_cache_gives_nearly_the_same_velocity(wan, dtype, bytes_each, error) -> None:
     exact, full = translate(wan)
@@ -75,6 +83,8 @@ def test_pinned_memory_with_prefetch_changes_nothing_on_a_gpu(dtype) -> None:
             for _ in range(3):
                 velocity = attention.denoise(latents(2).cuda(), TIMESTEPS.cuda(), text(2).cuda(), cache)
             results.append(velocity)
+            one = attention.denoise(*(part[1:].cuda() for part in (latents(2), TIMESTEPS, text(2))), cache.select([1]))
+            torch.testing.assert_close(one, velocity[1:], rtol=0, atol=1e-5)
     assert all(packed.data.is_pinned() for pair in cache.layers for packed in pair)
     assert torch.equal(*results)
 

@@ -75,6 +75,15 @@ def test_a_second_installation_is_refused(wan) -> None:
     ReferenceAttention(wan).remove()
 
 
+def test_a_cache_of_another_expert_is_refused(wan) -> None:
+    with ReferenceAttention(wan) as high, ReferenceAttention(tiny_wan(seed=1)) as low:
+        cache = high.encode(latents(seed=5), text())
+        with pytest.raises(ConfigError, match="encode the reference with each expert"):
+            low.denoise(latents(), ONE, text(), cache)
+    with ReferenceAttention(wan) as again:  # the same transformer, installed anew
+        again.denoise(latents(), ONE, text(), cache)
+
+
 def test_a_reference_pass_that_skipped_layers_is_refused() -> None:
     wan = tiny_wan().requires_grad_(False)
     wan.blocks[1].forward = lambda tokens, *_: tokens

@@ -119,11 +119,12 @@ class ReferenceAttention:
             frame_offset,
             self.storage,
             stream=torch.cuda.Stream(reference_latents.device) if on_cuda_host else None,
+            model=id(self.wan),
         )
-        if self.wan.is_cache_enabled:  # what a feature cache remembers belongs to another clip or timestep
-            self.wan._reset_stateful_cache()
-        with self._running(Task(write=cache)), self.wan.cache_context("reference"):
+        with self._running(Task(write=cache)), self._fresh_feature_cache():
             self._forward(reference_latents, timesteps, encoder_hidden_states, forward_arguments)
+        if cache.stream is not None:
+            cache.stream.synchronize()  # from here on the host may read what was copied to it
         missing = [layer for layer, pair in enumerate(cache.layers) if pair is None]
         if missing:
             raise ConfigError(
@@ -150,12 +151,16 @@ class ReferenceAttention:
             forward_arguments: further arguments of the transformer's forward.
 
         Raises:
-            ConfigError: the cache is for another batch or another grid.
+            ConfigError: the cache is for another transformer, another batch or another grid.
         """
         batch_size = noisy_latents.shape[0]
         if cache is None or cache.is_empty:
             timesteps = check_batch(batch_size, timesteps, encoder_hidden_states, batch_size)
             return self._forward(noisy_latents, timesteps, encoder_hidden_states, forward_arguments)
+        if cache.model not in (None, id(self.wan)):
+            raise ConfigError(
+                "expected a cache that this transformer wrote, got another one's: encode the reference with each expert"
+            )
         grid = TokenGrid.of(self.wan, noisy_latents, name="noisy latents")
         timesteps = check_batch(batch_size, timesteps, encoder_hidden_states, cache.batch_size)
         check_grids(cache.grid, grid, spatial_scale=cache.spatial_scale, frame_offset=cache.frame_offset)
@@ -192,6 +197,16 @@ class ReferenceAttention:
             yield
         finally:
             _task.reset(token)
+
+    @contextmanager
+    def _fresh_feature_cache(self) -> Iterator[None]:
+        """Let diffusers' feature caches, if on, forget: what they remember belongs to another clip or timestep."""
+        if not self.wan.is_cache_enabled:
+            yield
+            return
+        self.wan._reset_stateful_cache()
+        with self.wan.cache_context("reference"):
+            yield
 
     def _attach_task(self, rope: nn.Module, arguments: Any, rotary: tuple[Tensor, Tensor]) -> Any:
         """Extend what `rope` returns by the running task; leave it alone when there is none."""

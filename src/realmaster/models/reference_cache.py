@@ -61,7 +61,7 @@ class Packed:
                 "expected a cache stored as computed or in bfloat16 on the model's device for training, "
                 f"got {storage.dtype} on {storage.device!r}: keep fp8 and host memory for inference"
             )
-        data, scale = tensor, None
+        data, scale = tensor.contiguous(), None  # a part of fused projections would keep the whole alive
         if storage.dtype is FP8:
             largest = tensor.detach().abs().amax(dim=(1, 3), keepdim=True).float().clamp_min(1e-12)
             scale = largest / FP8_LARGEST
@@ -90,7 +90,10 @@ class Packed:
 
     def select(self, rows: slice | Tensor) -> Packed:
         """Keep some videos of the batch."""
-        return Packed(self.data[rows], None if self.scale is None else self.scale[rows], self.dtype)
+        data = self.data[rows]
+        if self.data.is_pinned() and not data.is_pinned():
+            data = data.pin_memory()
+        return Packed(data, None if self.scale is None else self.scale[rows], self.dtype)
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class ReferenceCache:
     storage: Storage = Storage()
     copies: int = 1
     stream: torch.cuda.Stream | None = None
+    model: int | None = None  # id of the transformer that wrote it, so that another expert does not read it
 
     @property
     def batch_size(self) -> int:
