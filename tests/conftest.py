@@ -7,6 +7,7 @@ import pytest
 
 # No test may reach a network: hubs are told so before anything imports their client.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when the client is imported, before a command could
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 CHECKOUT = Path(__file__).resolve().parents[1]

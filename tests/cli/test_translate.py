@@ -50,11 +50,11 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     assert first != other
 
 
-def test_strength_zero_gives_the_render_back(realmaster: Call, clip: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out.mkv"
-    assert realmaster("translate", clip, "-o", output, "--strength", "0", "--codec", "lossless", "-q").code == 0
-    difference = frames_of(output).astype(int) - frames_of(clip)
-    assert abs(difference).max() <= 1
+def test_strength_zero_gives_the_render_back(realmaster: Call, tmp_path: Path) -> None:
+    render = write_images(tmp_path / "frames", scene(5, 64, 48))
+    said = realmaster("translate", render, "-o", tmp_path / "out", "--strength", "0", "--codec", "images", "-q")
+    assert said.code == 0, said.err
+    assert (frames_of(tmp_path / "out") == frames_of(render)).all()
 
 
 def test_the_report_is_one_page_beside_the_output(realmaster: Call, clip: Path, tmp_path: Path) -> None:
@@ -140,10 +140,10 @@ def test_a_disk_that_is_full_leaves_no_half_file(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", num_frames=200)
-    command = [*PROGRAM, str(clip), "-o", str(tmp_path / "out.mkv"), "--codec", "lossless"]
+    command = [*PROGRAM, str(clip), "-o", str(tmp_path / "out"), "--codec", "images"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and sum(part.stat().st_size for part in tmp_path.glob(".out*")) < 2000:
-        time.sleep(0.01)  # until some frames are written
+    while process.poll() is None and not list(tmp_path.glob(".out*/*.png")):
+        time.sleep(0.01)  # until the first frames are written
     assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

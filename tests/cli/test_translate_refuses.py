@@ -171,6 +171,7 @@ def test_a_prompt_of_ten_thousand_characters(realmaster: Call, clip: Path, tmp_p
         ("--codec", "vhs"),
         ("--device", "toaster"),
         ("--protect", "no-mask.png"),
+        ("--protect", "no-mask.png#3,17"),
     ],
 )
 def test_a_value_out_of_bounds(realmaster: Call, clip: Path, tmp_path: Path, option: str, value: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from realmaster.errors import ConfigError
 from realmaster.models import machine
 
 
@@ -61,3 +62,11 @@ def test_the_real_distribution_is_readable() -> None:
 
 def test_the_speed_of_a_product_is_positive_and_finite() -> None:
     assert 1e6 < machine.measure_flops("cpu", "float32", seconds=0.01) < 1e15
+
+
+def test_a_device_is_refused_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_accelerators", lambda: [machine.Accelerator("cuda:0", "a GPU", 80.0)])
+    for name in ("cpu", "cuda", "cuda:0"):
+        machine.check_device(name)
+    with pytest.raises(ConfigError, match="among cpu, cuda:0, got cuda:1"):
+        machine.check_device("cuda:1")

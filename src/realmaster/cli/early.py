@@ -36,7 +36,7 @@ def refuse_profile(name: str) -> None:
 
 
 def refuse_missing(adapter: str | None, protect: str | None) -> None:
-    """Refuse an adapter that is no adapter file, or a mask that is not there.
+    """Refuse an adapter that is no adapter file, or a mask that cannot be opened.
 
     Raises:
         AdapterError, MediaError: with the path.
@@ -45,8 +45,15 @@ def refuse_missing(adapter: str | None, protect: str | None) -> None:
         from realmaster.models.adapter import read_metadata
 
         read_metadata(Path(adapter))
-    if protect is not None and not Path(protect).exists():
-        raise MediaError(f"expected a mask (image, folder or video) at {protect}, found none: check --protect")
+    if protect is not None:
+        from realmaster.media.reader import open_clip
+        from realmaster.pipelines.protect import split_ids
+
+        mask, _ = split_ids(protect)
+        try:
+            open_clip(mask).close()
+        except MediaError as error:
+            raise MediaError(f"--protect: {error}") from error
 
 
 def refuse_clip(

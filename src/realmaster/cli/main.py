@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": LazyCommand("realmaster.cli.evaluate:command", "Score outputs against their inputs and the truth."),
     "train": LazyCommand("realmaster.cli.train:command", "Train the models of a profile from a folder of pairs."),
 }
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 @click.group(cls=LazyGroup, lazy_commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,5 +84,5 @@ def _quieten_libraries(*, debug: bool) -> None:
         logging.getLogger("realmaster").setLevel(logging.DEBUG)
     else:
         warnings.simplefilter("ignore")
-        for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
-            os.environ.setdefault(name, "error")
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)

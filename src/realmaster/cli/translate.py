@@ -39,7 +39,9 @@ MAX_PROMPT_CHARACTERS = 2000  # text encoders read 512 tokens at most; more woul
 @click.option("--guidance-scale", type=Number(0, 100), help="Weight of the prompt; 1 is off.  [default: profile]")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--strength", type=Number(0, 1), default=1.0, show_default=True, help="0 keeps the render, 1 the photo.")
-@click.option("--protect", metavar="MASK", help="Image, video or ids whose pixels stay as rendered: HUD, text, a prop.")
+@click.option(
+    "--protect", metavar="MASK", help="Image or clip whose white stays as rendered, or SEGMENTATION.png#3,17 by ids."
+)
 @click.option("--start", type=Number(0), default=0.0, metavar="SECONDS", help="Skip this much of the clip.")
 @click.option(
     "--duration", type=Number(0, min_open=True), metavar="SECONDS", help="Translate this much.  [default: all]"
@@ -102,8 +104,12 @@ def command(
     )
     refuse_profile(profile)
 
+    from realmaster.models.machine import check_device
     from realmaster.pipelines.translate import Translator
 
+    if device is not None:
+        check_device(device)
+    starting = time.perf_counter() - began
     with progress_bar(quiet=quiet) as progress:
         translator = Translator.from_profile(profile, adapter=adapter, reference=reference, device=device)
         translation = translator.translate(
@@ -124,7 +130,7 @@ def command(
         )
     for warning in translation.warnings:
         click.echo(f"realmaster: warning: {warning}", err=True)
-    seconds = dict(translation.seconds)
+    seconds = {"start": starting, **translation.seconds}
     if page is not None:
         seconds["report"] = _write_page(page, translation, input, start, duration)
     if not quiet:

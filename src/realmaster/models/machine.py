@@ -19,6 +19,8 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
+from realmaster.errors import ConfigError
+
 GB = 1e9
 CGROUPS = (  # files with a container's limit and what it uses now, in bytes: version 2, version 1
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -105,6 +107,17 @@ def measure_flops(device: str, dtype_name: str, *, seconds: float = 0.2) -> floa
         _ = (left @ right)[0, 0].item()  # item() waits for the device
         num_products += 1
     return num_products * 2 * size**3 / passed
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not see here.
+
+    Raises:
+        ConfigError: with the devices there are.
+    """
+    names = ["cpu", *(found.device for found in _accelerators())]
+    if device not in names and f"{device}:0" not in names:
+        raise ConfigError(f"expected a device among {', '.join(names)}, got {device}: choose one that is here")
 
 
 def _extra_of(requirement: Requirement) -> str | None:
