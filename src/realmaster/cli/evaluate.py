@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -31,7 +32,7 @@ def command(
     pairs: str,
     profile: str,
     adapter: str | None,
-    reference: str | None,
+    reference: Literal["cached", "joint"] | None,
     split: str,
     limit: int | None,
     num_inference_steps: int | None,

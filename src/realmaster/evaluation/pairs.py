@@ -24,8 +24,9 @@ FIGURES = ("psnr", "ssim", "sharpness", "flicker")
 class FrameTranslator(Protocol):
     """The part of a `Translator` that scoring needs."""
 
-    def translate_frames(self, frames: Frames, *, prompt: str, **settings: Any) -> Frames:
-        """Translate frames at their own size."""
+    @property
+    def translate_frames(self) -> Callable[..., Frames]:
+        """Translate frames at their own size: frames uint8 [F, H, W, 3], `prompt` and settings by name."""
 
 
 @dataclass(frozen=True)

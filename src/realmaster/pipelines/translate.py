@@ -1,0 +1,272 @@
+"""Translate a rendered clip into a photoreal one: any length, any size, one pass.
+
+The story: read a window of frames, bring it to the model's size, translate it (`sampling`), carry the change back to
+the input's own pixels (`transfer`), write, and go on with the next window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from realmaster.errors import ConfigError, MediaError
+from realmaster.media.encode import Codec
+from realmaster.media.reader import open_clip
+from realmaster.media.writer import ClipWriter
+from realmaster.models.loading import Models, load_profile_models
+from realmaster.models.profiles import Profile, SamplingSettings, load_profile
+from realmaster.pipelines.protect import Weights, open_mask
+from realmaster.pipelines.sampling import Prompt, Stopwatch, TranslatedWindow, WindowSampler
+from realmaster.pipelines.transfer import apply_change, fit_change
+from realmaster.pipelines.windows import Window, cut_windows
+from realmaster.types import ClipInfo
+
+Frames = npt.NDArray[np.uint8]
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What was made, with which settings, and where the time went (seconds by stage)."""
+
+    output: Path
+    num_frames: int
+    info: ClipInfo
+    seconds: dict[str, float]
+    settings: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+    truncated: str | None = None
+
+
+class Translator:
+    """A profile's models, ready to translate clips."""
+
+    def __init__(self, profile: Profile, models: Models, *, mode: str, load_seconds: float = 0.0) -> None:
+        """Use loaded models; `from_profile` loads them."""
+        self.profile, self.models, self.mode, self.load_seconds = profile, models, mode, load_seconds
+
+    @classmethod
+    def from_profile(
+        cls,
+        name: str = "nano",
+        *,
+        adapter: str | Path | None = None,
+        reference: Literal["cached", "joint"] | None = None,
+        device: str | None = None,
+        dtype: Any = None,
+    ) -> Self:
+        """Load a profile's models onto a device (the fastest there is by default).
+
+        Raises:
+            ConfigError: no such profile. MissingWeightsError: a part is not there. AdapterError: it does not fit.
+        """
+        import torch
+
+        watch = Stopwatch()
+        profile = load_profile(name)
+        with watch.stage("load"):
+            models, mode = load_profile_models(
+                profile,
+                adapter=None if adapter is None else Path(adapter),
+                reference=reference,
+                device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+                dtype=dtype,
+            )
+        return cls(profile, models, mode=mode, load_seconds=watch.seconds["load"])
+
+    def translate(
+        self,
+        clip: str | Path,
+        output: str | Path,
+        *,
+        prompt: str = "",
+        negative_prompt: str = "",
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        seed: int = 0,
+        strength: float = 1.0,
+        protect: str | Path | None = None,
+        start_seconds: float = 0.0,
+        duration_seconds: float | None = None,
+        codec: Codec = "h264",
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> Translation:
+        """Translate a clip file or image folder into `output`, at the input's size, rate and length, with its sound.
+
+        Args:
+            clip: anything `realmaster.media.reader.open_clip` reads.
+            output: written under a temporary name and renamed when whole.
+            prompt: what to see, above all the weather; empty leaves it to the render.
+            negative_prompt: what guidance leads away from; acts where guidance_scale is not 1.
+            num_inference_steps: denoising steps; None takes the profile's.
+            guidance_scale: weight of the prompt, 1 is off; None takes the profile's.
+            seed: same seed, same machine, same bytes.
+            strength: 0 keeps the render, 1 gives the translation.
+            protect: image or clip whose white stays as rendered, or a segmentation with ids, "seg.png#3,17".
+            start_seconds: where to begin.
+            duration_seconds: how much to translate; None goes to the end.
+            codec: as `realmaster.media.writer.ClipWriter` takes it.
+            overwrite: whether an existing output may be replaced.
+            progress: called with the frames done and their total (None where unknown).
+
+        Raises:
+            MediaError: the clip or mask cannot be read. OutputError: the output cannot be written.
+            ConfigError: a setting is out of bounds. NumericalError: the model failed.
+        """
+        sampling = self._sampling(num_inference_steps, guidance_scale)
+        if not 0 <= strength <= 1:
+            raise ConfigError(
+                f"expected a strength from 0 to 1, got {strength}: 0 keeps the render, 1 translates fully"
+            )
+        watch = Stopwatch({"load": self.load_seconds})
+        self.load_seconds = 0.0
+        with open_clip(clip, start_seconds=start_seconds, duration_seconds=duration_seconds) as reader:
+            info = reader.info
+            masks = None
+            if protect is not None:
+                masks = open_mask(
+                    protect,
+                    width=info.width,
+                    height=info.height,
+                    frame_rate=info.frame_rate,
+                    start_seconds=start_seconds,
+                )
+            writer = ClipWriter(
+                output, info, codec=codec, audio_from=clip if info.has_audio else None,
+                audio_start_seconds=start_seconds, overwrite=overwrite,
+            )  # fmt: skip
+            done = 0
+            with writer:
+                chunks = _timed(reader.chunks(self.profile.window.num_frames), watch)
+                for frames in self._translate_stream(
+                    chunks, prompt, negative_prompt, sampling, seed, strength, masks, watch
+                ):
+                    with watch.stage("write"):
+                        writer.write(frames)
+                    done += len(frames)
+                    if progress is not None:
+                        progress(done, info.num_frames)
+                if done == 0:
+                    raise MediaError(f"{clip}: expected frames, found none: check the clip and --start")
+                with watch.stage("write"):
+                    writer.close()
+            warnings = (*reader.warnings, *writer.warnings)
+            truncated = reader.truncated
+        settings = {
+            "profile": self.profile.name,
+            "reference": self.mode,
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
+            "num_inference_steps": sampling.num_inference_steps,
+            "guidance_scale": sampling.guidance_scale,
+            "seed": seed,
+            "strength": strength,
+            "protect": None if protect is None else str(protect),
+            "start_seconds": start_seconds,
+            "duration_seconds": duration_seconds,
+            "codec": codec,
+            "device": str(self.models.device),
+        }
+        return Translation(Path(output), done, info, dict(watch.seconds), settings, warnings, truncated)
+
+    def translate_frames(
+        self,
+        frames: Frames,
+        *,
+        prompt: str = "",
+        negative_prompt: str = "",
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        seed: int = 0,
+        strength: float = 1.0,
+    ) -> Frames:
+        """Translate frames in memory: uint8 [F, H, W, 3] to the same shape. Arguments as in `translate`."""
+        sampling = self._sampling(num_inference_steps, guidance_scale)
+        stream = self._translate_stream(
+            iter([frames]), prompt, negative_prompt, sampling, seed, strength, None, Stopwatch()
+        )
+        return np.concatenate(list(stream))
+
+    def _translate_stream(
+        self,
+        chunks: Iterator[Frames],
+        prompt: str,
+        negative_prompt: str,
+        sampling: SamplingSettings,
+        seed: int,
+        strength: float,
+        masks: Iterator[Weights] | None,
+        watch: Stopwatch,
+    ) -> Iterator[Frames]:
+        """Translate a stream of chunks [n, H, W, 3] window by window; memory holds one window, whatever the length."""
+        profile = self.profile
+        sampler = WindowSampler(
+            self.models, mode=self.mode, spatial_scale=profile.reference.spatial_scale, sampling=sampling, seed=seed
+        )
+        try:
+            with watch.stage("encode"):
+                text = sampler.encode_prompt(prompt, negative_prompt)
+            before: TranslatedWindow | None = None
+            for window in cut_windows(chunks, profile.window, time_stride=self.models.time_stride):
+                before = self._translate_window(sampler, window, text, before, watch)
+                with watch.stage("transfer"):
+                    translated = self._carry_over(window, before, strength, masks)
+                yield translated
+        finally:
+            sampler.remove()
+
+    def _translate_window(
+        self, sampler: WindowSampler, window: Window, text: Prompt, before: TranslatedWindow | None, watch: Stopwatch
+    ) -> TranslatedWindow:
+        with watch.stage("read"):
+            small = _resize(window.frames, self._model_size(*window.frames.shape[1:3]))
+        return sampler.translate(small, text, watch, held=before, num_held=window.num_held)
+
+    def _carry_over(
+        self, window: Window, translated: TranslatedWindow, strength: float, masks: Iterator[Weights] | None
+    ) -> Frames:
+        """Carry the change of one window's new frames to the input's own resolution."""
+        out = []
+        for index in range(window.num_held, len(window.frames) - window.num_padding):
+            maps = fit_change(translated.guide[index], translated.frames[index], self.profile.transfer)
+            weight = strength if masks is None else np.asarray(strength * next(masks), dtype=np.float32)
+            out.append(apply_change(window.frames[index], maps, strength=weight))
+        return np.stack(out)
+
+    def _model_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width with the model's number of pixels and about the clip's aspect, in whole tokens."""
+        size, stride = self.profile.size, self.models.space_stride
+        area, aspect = size.height * size.width, min(max(width / height, 0.1), 10)
+        rows = max(2, round((area / aspect) ** 0.5 / stride))
+        columns = max(2, round((area * aspect) ** 0.5 / stride))
+        return rows * stride, columns * stride
+
+    def _sampling(self, num_inference_steps: int | None, guidance_scale: float | None) -> SamplingSettings:
+        asked = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+        values = self.profile.sampling.model_dump() | {k: v for k, v in asked.items() if v is not None}
+        return SamplingSettings.from_mapping(values, source="the settings of this call")
+
+
+def _resize(frames: Frames, size: tuple[int, int]) -> Frames:
+    """Resize uint8 frames to (height, width): by area averages where they shrink."""
+    height, width = size
+    smaller = frames.shape[1] >= height and frames.shape[2] >= width
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(frame, (width, height), interpolation=method) for frame in frames])
+
+
+def _timed(chunks: Iterator[Frames], watch: Stopwatch) -> Iterator[Frames]:
+    """Pass chunks on and count the time of reading them."""
+    while True:
+        with watch.stage("read"):
+            chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield chunk

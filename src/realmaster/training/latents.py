@@ -1,0 +1,106 @@
+"""A pool of encoded crops: the autoencoder runs now and then, the transformer reads latents at every step.
+
+Separate because augmentation needs pixels and the transformer needs latents; the pool trades one for the other at a
+stated rate instead of a fixed cache on disk.
+
+Letters: B batch, C latent channels, F latent frames, H, W latent pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from realmaster.config import Settings
+from realmaster.data.frames import Crop, Pair, jitter_look
+from realmaster.training.captions import vary_caption
+
+
+class PoolSettings(Settings):
+    """How crops are drawn and how often each is used."""
+
+    size: int = Field(768, ge=1, description="encoded crops held")
+    refresh: int = Field(2, ge=0, description="crops encoded anew before each step, replacing the oldest")
+    num_frames: int = Field(13, ge=1, description="pixel frames of a crop; a shorter clip gives what it has")
+    height: int = Field(72, ge=8, description="height of a crop in pixels")
+    width: int = Field(128, ge=8, description="width of a crop in pixels")
+    zoom: tuple[float, float] = Field((0.5, 0.8), description="range of resizing from the pairs' size to the crop's")
+    whole: float = Field(0.4, ge=0, le=1, description="share of crops that are the whole frame")
+    colour_jitter: float = Field(0.6, ge=0, description="strength of the colour augmentation of the engine look")
+    jittered: float = Field(0.5, ge=0, le=1, description="share of crops whose engine look is augmented")
+    drop_caption: float = Field(0.15, ge=0, le=1, description="share of captions dropped, for guidance")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One encoded crop: normalised latents [C, F, H, W] of both looks, and the caption."""
+
+    engine: Tensor
+    camera: Tensor
+    caption: str
+
+
+class LatentPool:
+    """Encoded crops of the training pairs, renewed a few at a time."""
+
+    def __init__(
+        self, pairs: Sequence[Pair], autoencoder: Any, settings: PoolSettings, generator: np.random.Generator
+    ) -> None:
+        """Encode the first `size` crops; that takes size times one encoding of both looks."""
+        self.pairs, self.autoencoder, self.settings = pairs, autoencoder, settings
+        self.mean, self.std = latent_scaling(autoencoder)
+        self.samples: list[Sample] = []
+        self.oldest = 0
+        order = generator.permutation(settings.size)
+        for index in order:
+            self.samples.append(self.encode(pairs[index % len(pairs)], generator))
+
+    def draw(
+        self, batch_size: int, generator: np.random.Generator, num_latent_frames: int
+    ) -> tuple[Tensor, Tensor, list[str]]:
+        """Draw engine latents, camera latents [B, C, F, H, W] and captions (some empty, for guidance)."""
+        for _ in range(self.settings.refresh):
+            pair = self.pairs[int(generator.integers(len(self.pairs)))]
+            self.samples[self.oldest] = self.encode(pair, generator)
+            self.oldest = (self.oldest + 1) % len(self.samples)
+        chosen: list[Sample] = []
+        while len(chosen) < batch_size:
+            sample = self.samples[generator.integers(len(self.samples))]
+            if sample.engine.shape[1] >= num_latent_frames:
+                chosen.append(sample)
+        captions = [
+            "" if generator.random() < self.settings.drop_caption else vary_caption(s.caption, generator)
+            for s in chosen
+        ]
+        engine = torch.stack([s.engine[:, :num_latent_frames] for s in chosen])
+        camera = torch.stack([s.camera[:, :num_latent_frames] for s in chosen])
+        return engine, camera, captions
+
+    @torch.no_grad()
+    def encode(self, pair: Pair, generator: np.random.Generator) -> Sample:
+        """Cut one crop from both looks of a pair and encode it."""
+        s = self.settings
+        fits = 1 + (min(s.num_frames, len(pair.engine)) - 1) // 4 * 4
+        full = pair.engine.shape[2] and s.width / pair.engine.shape[2]
+        zoom = (full, full) if generator.random() < s.whole else (max(full, s.zoom[0]), max(full, s.zoom[1]))
+        crop = Crop.draw(generator, pair.engine.shape, num_frames=fits, size=(s.height, s.width), zoom=zoom)
+        engine = crop.cut(pair.engine)
+        if generator.random() < s.jittered:
+            engine = jitter_look(engine, generator, s.colour_jitter)
+        videos = torch.from_numpy(np.stack([engine, crop.cut(pair.camera)]))
+        latents = self.autoencoder.encode(videos).latent_dist.mode()
+        latents = (latents - self.mean) / self.std
+        return Sample(latents[0], latents[1], pair.row.caption)
+
+
+def latent_scaling(autoencoder: Any) -> tuple[Tensor, Tensor]:
+    """Mean and spread of the latents from the autoencoder's config, each [1, C, 1, 1, 1]."""
+    shape = (1, -1, 1, 1, 1)
+    mean = torch.tensor(autoencoder.config.latents_mean).view(shape)
+    return mean, torch.tensor(autoencoder.config.latents_std).view(shape)

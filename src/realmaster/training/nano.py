@@ -1,0 +1,115 @@
+"""`make nano` from top to bottom: autoencoder, base, reference, LoRA, and the folder that is shipped."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from realmaster.config import Settings
+from realmaster.data.frames import load_pairs
+from realmaster.models.adapter import AdapterMetadata, add_lora, save_adapter
+from realmaster.models.loading import Models, load_parts
+from realmaster.models.nano import NanoSizes
+from realmaster.models.text import build_tokenizer
+from realmaster.training.autoencoder import AutoencoderSettings, train_autoencoder
+from realmaster.training.captions import all_captions
+from realmaster.training.initialise import start_local
+from realmaster.training.loop import LoopSettings
+from realmaster.training.transformer import FlowSettings, train_base, train_reference
+
+logger = logging.getLogger(__name__)
+
+
+class LoraSettings(Settings):
+    """The paper's adapter."""
+
+    rank: int = Field(32, ge=1, description="rank of every LoRA matrix; alpha equals it")
+    flow: FlowSettings = FlowSettings(loop=LoopSettings(num_steps=3000, learning_rate=2e-3))
+
+
+class NanoRecipe(Settings):
+    """Everything `realmaster train nano` does, in order."""
+
+    size: tuple[int, int] = Field((72, 128), description="height and width in pixels at which nano works")
+    sizes: NanoSizes = NanoSizes()
+    autoencoder: AutoencoderSettings = AutoencoderSettings()
+    base: FlowSettings = FlowSettings()
+    reference: FlowSettings = FlowSettings(loop=LoopSettings(num_steps=20_000, learning_rate=1e-3))
+    lora: LoraSettings = LoraSettings()
+
+
+def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, only: Sequence[str] = ()) -> Path:
+    """Train every part of nano that is not done yet and write `output/nano`; returns that folder.
+
+    `only` limits the work to some of "autoencoder", "base", "reference", "lora"; what they stand on must be done.
+
+    Raises:
+        ConfigError: a pair folder has no train split. NumericalError: a loss is not finite.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "recipe.json").write_text(recipe.model_dump_json(indent=2))
+    parts = output / "nano"
+    wanted = set(only or ("autoencoder", "base", "reference", "lora"))
+    whole = load_pairs(folders, "train")
+    kept = [pair for index, pair in enumerate(whole) if index % 23]  # every 23rd is held out; test is never looked at
+    if "autoencoder" in wanted and not (parts / "vae").exists():
+        small = load_pairs(folders, "train", size=recipe.size)
+        check, small = small[::23], [pair for index, pair in enumerate(small) if index % 23]
+        model = train_autoencoder(small, check, output / "autoencoder", recipe.sizes.autoencoder, recipe.autoencoder)
+        _save(model, parts / "vae")
+    if "base" in wanted and not (parts / "transformer").exists():
+        models = _untrained(parts, recipe)
+        train_base(models, kept, output / "base", recipe.base)
+        models.tokenizer.save_pretrained(parts / "tokenizer")
+        _save(models.text_encoder, parts / "text_encoder")
+        _save(models.transformer, parts / "transformer")
+    small_held_out = load_pairs(folders, "train", size=recipe.size)[::23]
+    if "reference" in wanted and not (parts / "transformer_reference").exists():
+        models = load_parts(parts)
+        models.transformer.requires_grad_(True)
+        train_reference(models, kept, small_held_out, output / "reference", recipe.reference)
+        _save(models.transformer, parts / "transformer_reference")
+    if "lora" in wanted and not (parts / "adapter_cached.safetensors").exists():
+        models = load_parts(parts)
+        models.transformer.requires_grad_(False)
+        add_lora(models.transformer, rank=recipe.lora.rank)
+        train_reference(models, kept, small_held_out, output / "lora", recipe.lora.flow)
+        metadata = AdapterMetadata(base_model="nano", rank=recipe.lora.rank, alpha=recipe.lora.rank, reference="cached")
+        save_adapter(models.transformer, parts / "adapter_cached.safetensors", metadata)
+    return parts
+
+
+def _untrained(parts: Path, recipe: NanoRecipe) -> Models:
+    from diffusers import AutoencoderKLWan
+
+    torch.manual_seed(recipe.base.loop.seed)
+    sizes = recipe.sizes
+    tokenizer = build_tokenizer(
+        all_captions(), vocab_size=sizes.text_encoder.vocab_size, max_length=sizes.text_encoder.max_length
+    )
+    transformer = sizes.transformer.build(z_dim=sizes.autoencoder.z_dim, text_dim=sizes.text_encoder.d_model)
+    start_local(transformer)
+    return Models(
+        autoencoder=AutoencoderKLWan.from_pretrained(parts / "vae").requires_grad_(False).eval(),
+        tokenizer=tokenizer,
+        text_encoder=sizes.text_encoder.build(),
+        transformer=transformer,
+        max_length=sizes.text_encoder.max_length,
+    )
+
+
+def _save(model: Any, folder: Path) -> None:
+    """Save a model under a temporary name, then rename: what exists is whole."""
+    import shutil
+
+    temporary = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary)
+    temporary.replace(folder)
+    logger.info("saved %s", json.dumps(str(folder)))

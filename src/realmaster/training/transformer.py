@@ -1,0 +1,160 @@
+"""Steps two and three of nano: the text-to-video base, then the reference over it.
+
+The base learns camera looks from captions (paper, section 3.2, stands on such a model). The reference step then trains
+what reads the render: a LoRA on the frozen base (the paper's adapter), or the whole transformer.
+
+Letters: B batch, C latent channels, F latent frames, H, W; velocities and latents [B, C, F, H, W].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from realmaster.config import Settings
+from realmaster.data.frames import Pair
+from realmaster.diffusion.flow import add_noise, predict_clean, shift_sigmas, velocity
+from realmaster.models.loading import Models
+from realmaster.models.reference import ReferenceAttention, joint_velocity
+from realmaster.training.autoencoder import to_video
+from realmaster.training.latents import LatentPool, PoolSettings, latent_scaling
+from realmaster.training.loop import Loop, LoopSettings
+
+
+class FlowSettings(Settings):
+    """How velocities are trained, for the base and for the reference alike."""
+
+    loop: LoopSettings = LoopSettings(num_steps=6000, learning_rate=1e-3)
+    pool: PoolSettings = PoolSettings()
+    batch_size: int = Field(8, ge=1, description="crops a step")
+    num_latent_frames: tuple[int, ...] = Field((2, 2, 4), description="latent frames, one drawn each step")
+    shift: float = Field(3.0, gt=0, description="shift of the uniformly drawn sigmas towards noise")
+    pure_noise: float = Field(
+        0.4, ge=0, le=1, description="share of samples at sigma 1, where few-step sampling starts"
+    )
+    still_noise: float = Field(0.5, ge=0, le=1, description="share of batches whose noise is the same in every frame")
+
+
+def draw_sigmas(batch_size: int, generator: np.random.Generator, settings: FlowSettings) -> Tensor:
+    """Draw sigmas [B]: uniform, shifted towards noise, with a share at 1."""
+    uniform = torch.from_numpy(generator.random(batch_size)).float()
+    pure = torch.from_numpy(generator.random(batch_size) < settings.pure_noise)
+    return torch.where(pure, 1.0, shift_sigmas(uniform, settings.shift)).clamp(0.02, 1.0)
+
+
+def draw_noise(latents: Tensor, generator: np.random.Generator, settings: FlowSettings) -> Tensor:
+    """Draw noise like latents [B, C, F, H, W], in some batches the same for every frame.
+
+    Still noise is what nano samples from: nothing in it moves, so it cannot flicker.
+    """
+    if generator.random() < settings.still_noise:
+        return torch.randn_like(latents[:, :, :1]).expand_as(latents)
+    return torch.randn_like(latents)
+
+
+class _WithText(nn.Module):
+    """The transformer and the text encoder as one module, since the base trains both."""
+
+    def __init__(self, models: Models) -> None:
+        super().__init__()
+        self.transformer, self.text_encoder = models.transformer, models.text_encoder
+
+
+def train_base(models: Models, pairs: list[Pair], folder: Path, settings: FlowSettings) -> None:
+    """Train text encoder and transformer on camera looks with their captions; the averaged weights stay in place."""
+    module = _WithText(models)
+    loop = Loop(folder, module, settings.loop)
+    pool = LatentPool(pairs, models.autoencoder, settings.pool, np.random.default_rng(settings.loop.seed + 1))
+
+    def step(_index: int, generator: np.random.Generator) -> Mapping[str, Tensor]:
+        num_frames = int(generator.choice(settings.num_latent_frames))
+        _, camera, captions = pool.draw(settings.batch_size, generator, num_frames)
+        sigmas = draw_sigmas(len(camera), generator, settings)
+        noise = draw_noise(camera, generator, settings)
+        predicted = models.transformer(
+            hidden_states=add_noise(camera, noise, sigmas),
+            timestep=1000 * sigmas,
+            encoder_hidden_states=models.encode_text(captions),
+            return_dict=False,
+        )[0]
+        return {"loss": (predicted - velocity(camera, noise)).square().mean()}
+
+    loop.run(step)
+    _keep_average(loop)
+
+
+def train_reference(
+    models: Models,
+    pairs: list[Pair],
+    validation: list[Pair],
+    folder: Path,
+    settings: FlowSettings,
+    *,
+    mode: Literal["cached", "joint"] = "cached",
+) -> None:
+    """Train whatever of the transformer asks for gradients to turn engine into camera looks.
+
+    The reference stream reads the empty prompt, so that one cache serves every prompt and both guidance branches.
+    """
+    loop = Loop(folder, models.transformer, settings.loop)
+    pool = LatentPool(pairs, models.autoencoder, settings.pool, np.random.default_rng(settings.loop.seed + 2))
+    reference = ReferenceAttention(models.transformer) if mode == "cached" else None
+    with torch.no_grad():
+        null = models.encode_text([""])
+
+    def predict(noisy: Tensor, engine: Tensor, sigmas: Tensor, text: Tensor) -> Tensor:
+        if reference is None:
+            return joint_velocity(models.transformer, noisy, engine, 1000 * sigmas, text)
+        cache = reference.encode(engine, null.expand(len(engine), -1, -1))
+        return reference.denoise(noisy, 1000 * sigmas, text, cache)
+
+    def step(_index: int, generator: np.random.Generator) -> Mapping[str, Tensor]:
+        num_frames = int(generator.choice(settings.num_latent_frames))
+        engine, camera, captions = pool.draw(settings.batch_size, generator, num_frames)
+        sigmas = draw_sigmas(len(camera), generator, settings)
+        noise = draw_noise(camera, generator, settings)
+        with torch.no_grad():
+            text = models.encode_text(captions)
+        predicted = predict(add_noise(camera, noise, sigmas), engine, sigmas, text)
+        loss = (predicted - velocity(camera, noise)).square().mean()
+        return {"loss": loss}
+
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
+        """PSNR of one-step predictions on validation clips, against the camera clip and in latents."""
+        mean, std = latent_scaling(models.autoencoder)
+        scores, latents = [], []
+        generator = torch.Generator().manual_seed(0)
+        for pair in validation:
+            video = to_video(pair.camera[:5])
+            encode = lambda v: (models.autoencoder.encode(v).latent_dist.mode() - mean) / std  # noqa: E731 # two uses
+            engine, camera = encode(to_video(pair.engine[:5])), encode(video)
+            noise = torch.randn(camera.shape, generator=generator)
+            sigmas = torch.ones(1)
+            predicted = predict_clean(
+                noise, predict(noise, engine, sigmas, models.encode_text([pair.row.caption])), sigmas
+            )
+            latents.append(float((predicted - camera).square().mean()))
+            decoded = models.autoencoder.decode(predicted * std + mean).sample
+            scores.append(-10 * float(torch.log10((decoded - video).square().mean() / 4)))
+        return {"psnr": float(np.mean(scores)), "latent_error": float(np.mean(latents))}
+
+    try:
+        loop.run(step, validate)
+    finally:
+        if reference is not None:
+            reference.remove()
+    _keep_average(loop)
+
+
+def _keep_average(loop: Loop) -> None:
+    with torch.no_grad():
+        for name, parameter in loop.parameters.items():
+            parameter.copy_(loop.average[name])
+    loop.model.eval()
