@@ -25,9 +25,11 @@ DEMO = VideoShape(num_frames=81, height=480, width=832)
 PLANNED = ("wan2.1-1.3b", "wan2.2-a14b")
 PARTS = ("vae", "tokenizer", "text_encoder")
 REINSTALL = "they are part of the package: install it again, or train them with `make nano PAIRS=folder`"
-LIBRARIES_GB = 0.8
-REACHED_SHARE = 0.3
-FULL_SIZE_SECONDS_PER_FRAME = 0.1
+# Measured with nano on the demo's clip, 2 cores of an AMD EPYC, 2026-11-21 (`make demo` prints times and peak memory):
+LIBRARIES_GB = 0.7  # resident before a model is loaded
+START_SECONDS = 6.0  # Python, torch and diffusers
+REACHED_SHARE = 0.4  # speed of the models over that of a matrix product
+FULL_SIZE_SECONDS_PER_FRAME = 0.06  # reading, carrying the change over, writing, at 832x480
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def estimate(profile: Profile, flops: float, *, bytes_per_number: int) -> tuple[
     num_windows = 1 + -(-(DEMO.num_frames - shown) // max(window.num_frames - window.overlap, 1))
     num_branches = 1 if profile.sampling.guidance_scale == 1 else 2
     operations = num_windows * work.total(num_steps=profile.sampling.num_inference_steps, num_branches=num_branches)
-    seconds = operations / (flops * REACHED_SHARE) + DEMO.num_frames * FULL_SIZE_SECONDS_PER_FRAME
+    at_full_size = DEMO.num_frames * FULL_SIZE_SECONDS_PER_FRAME
+    seconds = START_SECONDS + operations / (flops * REACHED_SHARE) + at_full_size
     frames_bytes = window.num_frames * DEMO.height * DEMO.width * 3 * 4
     numbers = (count_parameters(profile) + num_branches * cached_numbers) * bytes_per_number
     return LIBRARIES_GB + (numbers + frames_bytes) / GB, seconds
