@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +19,8 @@ def progress_bar(*, quiet: bool = False, unit: str = "frame") -> Iterator[Progre
         disable=True if quiet else None,
         file=sys.stderr,
         unit=unit,
-        unit_scale=False,
-        dynamic_ncols=True,
+        ncols=min(shutil.get_terminal_size().columns, 100),  # 80 where a terminal does not know its size,
+        nrows=20,  # for which tqdm's own measure would draw nothing
         smoothing=0.1,
         leave=False,
     ) as bar:
