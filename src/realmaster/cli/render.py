@@ -94,6 +94,7 @@ class Names(click.ParamType):
 @click.option("--looks", type=Names(LOOKS), default="engine,camera", show_default=True, help="Looks to render.")
 @click.option("--passes", type=Names(LABELS), help="Ground truth to store: depth,normal,segmentation,flow,camera.")
 @click.option("--samples", type=click.IntRange(1, 4096), default=3, show_default=True, help="Paths of a camera pixel.")
+@click.option("--keep-clear", is_flag=True, help="Move people and camera out of cars and walls: other clips by seed.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Clips rendered at a time.")
 @click.option("--demo", is_flag=True, help="Render the repository's demo clip into the file OUT instead.")
 @click.option("--overwrite", is_flag=True, help="With --demo: replace a clip that exists.")
@@ -111,6 +112,7 @@ def command(
     looks: tuple[str, ...],
     passes: tuple[str, ...] | None,
     samples: int,
+    keep_clear: bool,
     workers: int,
     demo: bool,
     overwrite: bool,
@@ -149,6 +151,7 @@ def command(
             "looks": looks,
             "labels": passes or (),
             "samples": samples,
+            "keep_clear": keep_clear,
         },
         source="the options",
     )

@@ -21,6 +21,7 @@ from realmaster.data.render.assets.texture_library import TextureLibrary
 from realmaster.data.render.cache import cache_root
 from realmaster.data.render.farm import render_pairs
 from realmaster.data.render.film.geometry import camera_flow, intrinsics, world_to_camera
+from realmaster.data.render.people.motion import Placement
 from realmaster.data.render.settings import LABELS, ClipSettings, RenderSettings, Weather
 
 pytestmark = [
@@ -193,3 +194,61 @@ def test_a_seed_of_the_pairs_beside_the_checkout_comes_out_as_it_was(blender: No
     (row,) = [row for row in read_rows(shared / "pairs", "test") if row.name == "01131_room_overcast"]
     error = np.stack(list(film_engine(stage))).astype(float) - row.engine_frames()
     assert 10 * np.log10(255**2 / (error**2).mean()) > 40  # what H.264 at crf 10 leaves
+
+
+@pytest.fixture
+def crate(blender: None) -> Any:
+    """A box of 2 x 2 x 2 m on the ground, in an otherwise empty scene."""
+    import bpy
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.mesh.primitive_cube_add(size=2, location=(0, 0, 1))
+    bpy.context.view_layer.update()
+    return bpy.context.object
+
+
+def test_who_stands_in_a_thing_is_moved_beside_it_and_who_does_not_stays(crate: Any) -> None:
+    from realmaster.data.render.world.clearance import BODY_RADIUS, Clearance
+
+    clearance = Clearance(clip(keep_clear=True), [crate])
+    free = Placement(5.0, 0.0, 0.0, "walk", 1.3)
+    assert clearance.place(free) == free
+    moved = clearance.place(Placement(0.8, 0.2, 0.0, "stand", 1.0))
+    assert max(abs(moved.x), abs(moved.y)) > 1 + 0.9 * BODY_RADIUS
+    assert max(abs(moved.x), abs(moved.y)) < 3
+
+
+def test_nobody_is_moved_into_another_or_out_of_the_room(crate: Any) -> None:
+    from realmaster.data.render.world.clearance import APART, BODY_RADIUS, Clearance
+
+    clearance = Clearance(clip(keep_clear=True), [crate], ((-3.0, 3.0), (-3.0, 3.0)))
+    people = [clearance.place(Placement(2.0, 0.0, 0.0, "stand", 1.0)) for _ in range(5)]
+    for number, one in enumerate(people):
+        assert max(abs(one.x), abs(one.y)) < 3 - 0.9 * BODY_RADIUS
+        for other in people[:number]:
+            assert np.hypot(one.x - other.x, one.y - other.y) >= APART
+
+
+def test_a_camera_in_a_thing_is_shifted_until_it_sees(crate: Any) -> None:
+    from realmaster.data.render.world.clearance import OPEN_VIEW, Clearance
+
+    clearance = Clearance(clip(keep_clear=True), [crate])
+    path, forward = np.tile([-2.0, 0.0, 1.5], (5, 1)), np.array([1.0, 0.0, 0.0])
+    x, y, z = path[0] + clearance.shift_camera(path, forward)
+    assert z == 1.5
+    assert abs(y) > 1 or x > 1 or x < -1 - OPEN_VIEW
+    far = path + np.array([0, 20, 0])
+    np.testing.assert_array_equal(clearance.shift_camera(far, forward), 0)
+
+
+def test_keeping_clear_leaves_everything_but_people_and_camera_alone(blender: None, assets: Any) -> None:
+    from realmaster.data.render.film.stage import build_stage
+
+    stages = []
+    for keep_clear in (False, True):
+        stage = build_stage(clip(scene="room", seed=2026, keep_clear=keep_clear), "clear", *assets)
+        places = [person.centre for person in stage.builder.people]
+        stages.append((stage.builder.instances, places, stage.path.style))
+    assert stages[0][0] == stages[1][0]
+    assert stages[0][2] == stages[1][2]
+    assert np.abs(np.array(stages[0][1]) - stages[1][1]).max() > 0.3  # someone stood in the sofa

@@ -14,8 +14,8 @@ import numpy.typing as npt
 Option = TypeVar("Option")
 Array = npt.NDArray[Any]
 
-# Streams of one seed. Scene, film and lamps must not disturb one another.
-WETNESS, SCENE, FILM, LAMPS = None, 2, 3, 4
+# Streams of one seed, which must not disturb one another.
+WETNESS, SCENE, FILM, LAMPS, CLEARANCE = None, 2, 3, 4, 5
 
 
 class Draws:

@@ -36,6 +36,9 @@ class PictureSettings(Settings):
     looks: tuple[Look, ...] = Field(LOOKS, min_length=1, description="Which of the two looks to render.")
     labels: tuple[Label, ...] = Field((), description="Ground truth to store for each frame.")
     samples: int = Field(3, ge=1, le=4096, description="Paths a pixel of the camera look, before denoising.")
+    keep_clear: bool = Field(
+        False, description="Move people and camera out of cars, walls and one another; changes what a seed shows."
+    )
     supersampling: int = Field(2, ge=1, le=4, description="The camera look is rendered this much larger, then reduced.")
 
 

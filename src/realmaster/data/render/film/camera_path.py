@@ -50,8 +50,8 @@ def draw_path(
     draws: Draws,
     clip: ClipSettings,
     frames: Sequence[int],
-    position: Sequence[float],
-    target: Sequence[float],
+    position: Sequence[float] | Array,
+    target: Sequence[float] | Array,
     subjects: Sequence[Subject],
 ) -> CameraPath:
     """Draw how the camera moves about the scene's first idea of it; the order of the draws is fixed."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from realmaster.data.render.assets.bodies import Bodies
 from realmaster.data.render.assets.texture_library import TextureLibrary
 from realmaster.data.render.film.camera import add_camera
@@ -32,7 +34,13 @@ def build_stage(clip: ClipSettings, weather: Weather, textures: TextureLibrary, 
     """Build a clip's scene in a weather, discarding whatever Blender held before."""
     builder = SceneBuilder.empty(clip, weather, textures, bodies)
     view = build_scene(builder)
-    draws = film_draws(clip)
     subjects = [Subject(person.centre, person.head, person.heading) for person in builder.people]
-    path = draw_path(draws, clip, list(builder.animated_frames), view.position, view.target, subjects)
+    frames = list(builder.animated_frames)
+    draws = film_draws(clip)
+    path = draw_path(draws, clip, frames, view.position, view.target, subjects)
+    if builder.clearance is not None and clip.closeup == "none":
+        shift = builder.clearance.shift_camera(path.positions, -path.rotations[len(frames) // 2][:, 2])
+        position, target = (np.array(place) + shift for place in (view.position, view.target))
+        draws = film_draws(clip)  # the same draws about another place
+        path = draw_path(draws, clip, frames, position, target, subjects)
     return Stage(builder, path, add_camera(builder, path), draw_light(draws, clip.scene))

@@ -18,6 +18,7 @@ from realmaster.data.render.assets.texture_library import TextureLibrary
 from realmaster.data.render.draws import LAMPS, SCENE, WETNESS, Draws
 from realmaster.data.render.settings import ClipSettings, Look, Weather
 from realmaster.data.render.world.camera_material import camera_material
+from realmaster.data.render.world.clearance import Clearance
 from realmaster.data.render.world.engine_material import engine_material
 from realmaster.data.render.world.material import Colour, Material
 
@@ -88,6 +89,7 @@ class SceneBuilder:
     people: list[Person] = field(default_factory=list)
     bulbs: list[LampBulb] = field(default_factory=list)
     room: Room | None = None
+    clearance: Clearance | None = None
 
     @classmethod
     def empty(cls, clip: ClipSettings, weather: Weather, textures: TextureLibrary, bodies: Bodies) -> SceneBuilder:

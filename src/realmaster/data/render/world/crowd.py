@@ -13,6 +13,7 @@ from realmaster.data.render.people.garments import Fabric
 from realmaster.data.render.people.motion import PersonMesh, Placement, build_person
 from realmaster.data.render.world.builder import Person, SceneBuilder
 from realmaster.data.render.world.cars import make_linear
+from realmaster.data.render.world.clearance import EVERYWHERE, Clearance
 from realmaster.data.render.world.material import Material
 
 HEAD_SHARE = 0.22
@@ -21,11 +22,13 @@ HEAD_SHARE = 0.22
 
 def add_person(builder: SceneBuilder, placement: Placement, draws: Draws | None = None) -> Person:
     """Draw a person and let them walk or stand through the clip; give where they are at its middle."""
+    number = len(builder.people)
+    if builder.clip.keep_clear:
+        placement = _clearance(builder).place(placement, is_framed=builder.clip.closeup != "none")
     appearance = draw_appearance(draws or builder.draws, builder.bodies)
     frames = builder.animated_frames
     times = [builder.seconds(frame) for frame in frames]
     mesh = build_person(builder.bodies, appearance, placement, times, frames)
-    number = len(builder.people)
     materials = [_material(builder, appearance, fabric, number) for fabric in mesh.fabrics]
     thing = builder.add_object(f"person {number}", _blender_mesh(mesh), materials, "person", is_moving=True)
     _animate(thing, mesh, list(frames))
@@ -34,6 +37,16 @@ def add_person(builder: SceneBuilder, placement: Placement, draws: Draws | None 
     person = Person(middle.mean(0), middle[is_head].mean(0), placement.heading)
     builder.people.append(person)
     return person
+
+
+def _clearance(builder: SceneBuilder) -> Clearance:
+    """Take in the scene at the first person; people are placed last."""
+    if builder.clearance is None:
+        solid = [instance.name for instance in builder.instances if instance.category != "ground"]
+        things, room = [builder.scene.objects[name] for name in solid], builder.room
+        inside = EVERYWHERE if room is None else ((0, room.length), (-room.width / 2, room.width / 2))
+        builder.clearance = Clearance(builder.clip, things, inside)
+    return builder.clearance
 
 
 def _material(builder: SceneBuilder, person: Appearance, fabric: Fabric, number: int) -> str:
