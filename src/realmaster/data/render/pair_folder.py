@@ -114,6 +114,7 @@ class PairFolder:
         }
         with temporary(self._record_path(record.clip)) as part:
             part.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        remove(self.mine / name)
 
     def write_manifests(self) -> dict[str, int]:
         """Rebuild the manifests from the accepted records; give the rows of each file.
