@@ -160,7 +160,8 @@ class Loop:
         folder = self.folder / "state"
         state = json.loads((folder / "state.json").read_text())
         weights, average = load_file(folder / "weights.safetensors"), load_file(folder / "average.safetensors")
-        if weights.keys() != self.parameters.keys():
+        shapes = {name: p.shape for name, p in self.parameters.items()}
+        if {name: w.shape for name, w in weights.items()} != shapes:
             raise ConfigError(f"expected the state in {folder} to be of this model: choose another output folder")
         with torch.no_grad():
             for name, p in self.parameters.items():

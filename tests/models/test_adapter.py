@@ -1,0 +1,95 @@
+"""Adapter files and what the loader refuses."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from realmaster.errors import AdapterError
+from realmaster.models.adapter import AdapterMetadata, add_lora, load_adapter, read_metadata, save_adapter
+from realmaster.models.nano import TransformerSizes
+
+METADATA = AdapterMetadata(base_model="nano", rank=4, alpha=4, reference="cached")
+
+
+def build(layers: int = 2) -> Any:
+    torch.manual_seed(0)
+    return TransformerSizes(num_heads=2, head_dim=12, num_layers=layers, ffn_dim=32).build(z_dim=4, text_dim=8)
+
+
+def forward(model: Any) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    latents, text = torch.randn(1, 4, 2, 3, 4, generator=generator), torch.randn(1, 5, 8, generator=generator)
+    with torch.no_grad():
+        return model(latents, torch.tensor([500.0]), text, return_dict=False)[0]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, torch.Tensor]:
+    model = build()
+    add_lora(model, rank=4)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(torch.randn_like(parameter).half() * 0.5)
+    save_adapter(model, tmp_path / "adapter.safetensors", METADATA)
+    return tmp_path / "adapter.safetensors", forward(model)
+
+
+def test_a_saved_adapter_loads_to_the_same_model(saved: tuple[Path, torch.Tensor]) -> None:
+    path, expected = saved
+    model = build()
+    plain = forward(model)
+    assert load_adapter(model, path, base_model="nano", reference="cached") == METADATA
+    torch.testing.assert_close(forward(model), expected, atol=1e-3, rtol=1e-2)
+    assert not torch.allclose(plain, expected, atol=1e-2)
+
+
+def test_names_are_those_of_diffusers(saved: tuple[Path, torch.Tensor]) -> None:
+    names = load_file(saved[0]).keys()
+    assert "transformer.blocks.0.attn1.to_q.lora_A.weight" in names
+    assert "transformer.blocks.1.ffn.net.2.lora_B.weight" in names
+
+
+def test_an_adapter_of_another_base_is_refused(saved: tuple[Path, torch.Tensor]) -> None:
+    with pytest.raises(AdapterError, match=r"base 'wan2\.1-1\.3b', got one for 'nano'"):
+        load_adapter(build(), saved[0], base_model="wan2.1-1.3b", reference=None)
+
+
+def test_an_adapter_of_another_reference_mode_is_refused(saved: tuple[Path, torch.Tensor]) -> None:
+    with pytest.raises(AdapterError, match="--reference cached"):
+        load_adapter(build(), saved[0], base_model="nano", reference="joint")
+
+
+def test_an_adapter_for_more_layers_is_refused(saved: tuple[Path, torch.Tensor]) -> None:
+    with pytest.raises(AdapterError, match="does not fit"):
+        load_adapter(build(layers=3), saved[0], base_model="nano", reference=None)
+
+
+def test_a_pickled_file_is_never_opened(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return (pytest.fail, ("a pickle was loaded",))
+
+    path = tmp_path / "adapter.safetensors"
+    path.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(AdapterError, match="never opened"):
+        read_metadata(path)
+
+
+def test_a_cut_file_and_a_file_without_metadata_are_refused(tmp_path: Path, saved: tuple[Path, torch.Tensor]) -> None:
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(saved[0].read_bytes()[:-100])
+    with pytest.raises(AdapterError, match="corrupt"):
+        read_metadata(cut)
+    save_file({"x": torch.zeros(1)}, tmp_path / "plain.safetensors")
+    with pytest.raises(AdapterError, match="metadata"):
+        read_metadata(tmp_path / "plain.safetensors")
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(AdapterError, match=r"nowhere\.safetensors, found none"):
+        read_metadata(Path("nowhere.safetensors"))

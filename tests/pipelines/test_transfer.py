@@ -1,0 +1,69 @@
+"""The change carried from the model's size to the input's."""
+
+import cv2
+import numpy as np
+import pytest
+
+from realmaster.evaluation.metrics import gradient_energy
+from realmaster.models.profiles import TransferSettings
+from realmaster.pipelines.transfer import apply_change, fit_change
+
+SETTINGS = TransferSettings()
+
+
+@pytest.fixture
+def frame() -> np.ndarray:
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(40, 200, (12, 16, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (160, 120), interpolation=cv2.INTER_CUBIC)
+    return cv2.putText(image, "HUD 42", (20, 60), cv2.FONT_HERSHEY_SIMPLEX, 1, (255, 255, 255), 1, cv2.LINE_AA)
+
+
+def shrink(frame: np.ndarray) -> np.ndarray:
+    return cv2.resize(frame, (40, 30), interpolation=cv2.INTER_AREA)
+
+
+def test_no_change_changes_nothing_but_flat_rounding(frame: np.ndarray) -> None:
+    small = shrink(frame)
+    out = apply_change(frame, fit_change(small, small, TransferSettings(epsilon=1e-8)))
+    assert np.abs(out.astype(int) - frame).max() <= 2
+
+
+def test_a_change_of_light_reaches_every_pixel_and_keeps_the_detail(frame: np.ndarray) -> None:
+    small = shrink(frame)
+    darker = (small * 0.5).astype(np.uint8)
+    out = apply_change(frame, fit_change(small, darker, SETTINGS))
+    assert np.abs(out.astype(float) - frame * 0.5).mean() < 4
+    energy = gradient_energy(out[None]) / gradient_energy((frame * 0.5).astype(np.uint8)[None])
+    assert 0.8 < energy < 1.2
+
+
+def test_a_blurred_translation_of_a_blurred_guide_keeps_the_input_sharp(frame: np.ndarray) -> None:
+    blurred = cv2.GaussianBlur(shrink(frame), (0, 0), 2.0)
+    out = apply_change(frame, fit_change(blurred, (blurred * 0.7).astype(np.uint8), SETTINGS))
+    assert gradient_energy(out[None]) > 0.6 * gradient_energy((frame * 0.7).astype(np.uint8)[None])
+
+
+def test_strength_zero_gives_the_frame_itself(frame: np.ndarray) -> None:
+    small = shrink(frame)
+    maps = fit_change(small, 255 - small, SETTINGS)
+    np.testing.assert_array_equal(apply_change(frame, maps, strength=0.0), frame)
+
+
+def test_protected_pixels_are_the_input_bit_for_bit_and_others_change(frame: np.ndarray) -> None:
+    small = shrink(frame)
+    maps = fit_change(small, 255 - small, SETTINGS)
+    weight = np.ones(frame.shape[:2], dtype=np.float32)
+    weight[:50] = 0
+    out = apply_change(frame, maps, strength=weight)
+    np.testing.assert_array_equal(out[:50], frame[:50])
+    assert np.abs(out[60:].astype(int) - frame[60:]).mean() > 10
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 500), (1080, 1920)])
+def test_any_size_of_frame_takes_the_maps(size: tuple[int, int]) -> None:
+    frame = np.full((*size, 3), 100, dtype=np.uint8)
+    small = np.full((24, 40, 3), 100, dtype=np.uint8)
+    out = apply_change(frame, fit_change(small, small + 50, SETTINGS))
+    assert out.shape == frame.shape
+    assert (np.abs(out.astype(int) - 150) <= 1).all()

@@ -1,0 +1,156 @@
+"""The translator on nano: windows, seams, determinism, masks, memory."""
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from realmaster.errors import ConfigError, NumericalError
+from realmaster.media.images import write_image
+from realmaster.media.reader import open_clip
+from realmaster.media.writer import ClipWriter
+from realmaster.pipelines.sampling import Stopwatch, WindowSampler
+from realmaster.pipelines.translate import Translator
+from realmaster.types import ClipInfo
+
+
+@pytest.fixture(scope="module")
+def translator() -> Translator:
+    return Translator.from_profile("nano", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    generator = np.random.default_rng(0)
+    still = np.kron(generator.integers(30, 220, (9, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    return np.stack([np.roll(still, 2 * shift, axis=1) for shift in range(15)])
+
+
+def read(path: Path) -> np.ndarray:
+    with open_clip(path) as clip:
+        return np.concatenate(list(clip.chunks(16)))
+
+
+def write(path: Path, frames: np.ndarray) -> Path:
+    with ClipWriter(path, ClipInfo(frames.shape[2], frames.shape[1], Fraction(16)), codec="lossless") as writer:
+        writer.write(frames)
+    return path
+
+
+def test_the_output_has_the_shape_of_the_input_and_another_look(translator: Translator, frames: np.ndarray) -> None:
+    out = translator.translate_frames(frames)
+    assert out.shape == frames.shape
+    assert np.abs(out.astype(int) - frames).mean() > 3
+
+
+def test_the_same_seed_gives_the_same_frames_and_the_file_the_same_bytes(
+    translator: Translator, frames: np.ndarray, tmp_path: Path
+) -> None:
+    clip = write(tmp_path / "in.mkv", frames[:6])
+    for name in ("a.mp4", "b.mp4"):
+        translator.translate(clip, tmp_path / name, seed=3)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_a_file_and_its_frames_translate_alike(translator: Translator, frames: np.ndarray, tmp_path: Path) -> None:
+    translation = translator.translate(write(tmp_path / "in.mkv", frames), tmp_path / "out.mkv", codec="lossless")
+    np.testing.assert_array_equal(read(tmp_path / "out.mkv"), translator.translate_frames(frames))
+    assert translation.num_frames == len(frames)
+    assert {"load", "read", "encode", "reference", "denoise", "decode", "transfer", "write"} <= set(translation.seconds)
+
+
+def test_strength_zero_is_the_input(translator: Translator, frames: np.ndarray) -> None:
+    np.testing.assert_array_equal(translator.translate_frames(frames[:2], strength=0.0), frames[:2])
+
+
+def test_a_mask_keeps_its_pixels_bit_for_bit(translator: Translator, frames: np.ndarray, tmp_path: Path) -> None:
+    mask = np.zeros(frames.shape[1:], dtype=np.uint8)
+    mask[:20] = 255
+    write_image(tmp_path / "mask.png", mask)
+    clip = write(tmp_path / "in.mkv", frames[:3])
+    translator.translate(clip, tmp_path / "out.mkv", protect=tmp_path / "mask.png", codec="lossless")
+    out = read(tmp_path / "out.mkv")
+    np.testing.assert_array_equal(out[:, :20], frames[:3, :20])
+    assert np.abs(out[:, 24:].astype(int) - frames[:3, 24:]).mean() > 3
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (40, 400), (400, 40), (37, 53)])
+def test_any_size_comes_back_at_its_own_size(translator: Translator, shape: tuple[int, int]) -> None:
+    frames = np.full((1, *shape, 3), 120, dtype=np.uint8)
+    assert translator.translate_frames(frames).shape == frames.shape
+
+
+def test_the_overlap_is_held_to_what_was_decided(translator: Translator, frames: np.ndarray) -> None:
+    models, profile = translator.models, translator.profile
+    small = np.stack([np.asarray(frame)[: profile.size.height, : profile.size.width] for frame in frames])[:13]
+    sampler = WindowSampler(models, mode="cached", spatial_scale=1, sampling=profile.sampling, seed=0)
+    try:
+        text = sampler.encode_prompt("", "")
+        first = sampler.translate(small, text, Stopwatch(), held=None, num_held=0)
+        second = sampler.translate(small, text, Stopwatch(), held=first, num_held=5)
+    finally:
+        sampler.remove()
+    torch.testing.assert_close(second.latents[:, :, 1], first.latents[:, :, -1])
+
+
+def test_colours_of_a_still_scene_do_not_drift(translator: Translator, frames: np.ndarray) -> None:
+    out = translator.translate_frames(np.repeat(frames[:1], 61, axis=0)).astype(float)
+    drift = np.abs(out[-8:].mean(axis=(0, 1, 2)) - out[:8].mean(axis=(0, 1, 2)))
+    assert drift.max() < 1.0
+
+
+def test_there_is_no_seam_between_windows(translator: Translator, frames: np.ndarray) -> None:
+    out = translator.translate_frames(np.repeat(frames[:1], 37, axis=0)).astype(float)
+    steps = np.abs(np.diff(out, axis=0)).mean(axis=(1, 2, 3))
+    seams = [12, 20, 28]
+    inside = np.delete(steps, seams)
+    assert steps[seams].max() <= max(2 * inside.max(), 1.0)
+
+
+def test_settings_out_of_bounds_are_refused(translator: Translator, tmp_path: Path, frames: np.ndarray) -> None:
+    with pytest.raises(ConfigError, match="num_inference_steps"):
+        translator.translate_frames(frames[:1], num_inference_steps=0)
+    clip = write(tmp_path / "in.mkv", frames[:1])
+    with pytest.raises(ConfigError, match="strength"):
+        translator.translate(clip, tmp_path / "out.mkv", strength=1.5)
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_nan_from_the_model_is_an_error_and_leaves_no_file(frames: np.ndarray, tmp_path: Path) -> None:
+    broken = Translator.from_profile("nano", device="cpu")
+    with torch.no_grad():
+        broken.models.transformer.proj_out.weight.fill_(float("nan"))
+    clip = write(tmp_path / "in.mkv", frames[:1])
+    with pytest.raises(NumericalError, match="NaN"):
+        broken.translate(clip, tmp_path / "out.mkv")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
+MEASURE = """
+import resource, sys
+import numpy as np
+from realmaster.pipelines.translate import Translator
+translator = Translator.from_profile("nano", device="cpu")
+def chunks(total):
+    frame = np.random.default_rng(0).integers(0, 256, (1, 270, 480, 3), dtype=np.uint8)
+    for _ in range(total):
+        yield frame
+from realmaster.pipelines.sampling import Stopwatch
+sampling = translator.profile.sampling
+for _ in translator._translate_stream(chunks(int(sys.argv[1])), "", "", sampling, 0, 1.0, None, Stopwatch()):
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_length() -> None:
+    def peak(count: int) -> int:
+        command = [sys.executable, "-c", MEASURE, str(count)]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert peak(160) < 1.1 * peak(24)

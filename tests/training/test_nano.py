@@ -1,0 +1,106 @@
+"""`make nano` in seconds: every part trained for a few steps on pairs made here, then used."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from realmaster.media.writer import ClipWriter
+from realmaster.models.adapter import read_metadata
+from realmaster.models.loading import load_parts
+from realmaster.models.reference import ReferenceAttention
+from realmaster.training.captions import WEATHER, all_captions, vary_caption
+from realmaster.training.initialise import start_local
+from realmaster.training.nano import NanoRecipe, train_nano
+from realmaster.types import ClipInfo
+
+LOOP = {"num_steps": 2, "save_every": 2, "validate_every": 2}
+FLOW = {"loop": LOOP, "pool": {"size": 3, "refresh": 1, "num_frames": 5, "height": 16, "width": 32}, "batch_size": 2}
+RECIPE = {
+    "size": (16, 32),
+    "sizes": {
+        "autoencoder": {"base_dim": 8, "z_dim": 8},
+        "text_encoder": {"d_model": 16, "num_heads": 2, "vocab_size": 400},
+        "transformer": {"num_heads": 2, "head_dim": 24, "num_layers": 2, "ffn_dim": 32},
+    },
+    "autoencoder": {"loop": LOOP, "size": 16, "num_frames": (5,)},
+    "base": FLOW | {"num_latent_frames": (2,)},
+    "reference": FLOW | {"num_latent_frames": (2,)},
+    "lora": {"rank": 4, "flow": FLOW | {"num_latent_frames": (2,)}},
+}
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs")
+    generator = np.random.default_rng(0)
+    rows = []
+    for index in range(3):
+        frames = generator.integers(0, 256, (5, 32, 64, 3), dtype=np.uint8)
+        for look, clip in (("engine", frames), ("camera", frames // 2)):
+            path = folder / f"videos/{index}/{look}.mkv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with ClipWriter(path, ClipInfo(64, 32, Fraction(16)), codec="lossless") as writer:
+                writer.write(clip)
+        rows.append({
+            "id": str(index), "reference_video": f"videos/{index}/engine.mkv", "video": f"videos/{index}/camera.mkv",
+            "caption": "a city street, overcast day, soft light",
+            "engine_weather": "clear", "camera_weather": "overcast",
+        })  # fmt: skip
+    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("run")
+    recipe = NanoRecipe.from_mapping(RECIPE, source="test")
+    return train_nano([pairs], output, recipe)
+
+
+def test_every_part_is_there_in_the_formats_of_the_large_models(trained: Path) -> None:
+    models = load_parts(trained)
+    tuned = load_parts(trained, transformer="transformer_reference").transformer
+    assert tuned.config.num_layers == models.transformer.config.num_layers == 2
+    assert read_metadata(trained / "adapter_cached.safetensors").rank == 4
+    assert max(abs(value) for value in models.autoencoder.config.latents_mean) > 0
+    assert not list(trained.rglob("*.bin"))
+
+
+def test_a_second_run_trains_nothing_again(trained: Path, pairs: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*.safetensors")}
+    train_nano([pairs], trained.parent, NanoRecipe.from_mapping(RECIPE, source="test"))
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*.safetensors")} == before
+
+
+def test_the_reference_step_moves_the_weights_of_the_base(trained: Path) -> None:
+    base = load_parts(trained).transformer.state_dict()
+    tuned = load_parts(trained, transformer="transformer_reference").transformer.state_dict()
+    assert any(not torch.equal(base[name], tuned[name]) for name in base)
+
+
+def test_a_local_start_attends_to_the_reference_token_at_its_own_place() -> None:
+    recipe = NanoRecipe.from_mapping(RECIPE, source="test")
+    torch.manual_seed(0)
+    transformer = recipe.sizes.transformer.build(z_dim=8, text_dim=16)
+    start_local(transformer)
+    reference = torch.zeros(1, 8, 1, 4, 4)
+    reference[..., 1, 2] = 5.0
+    text, noisy = torch.zeros(1, 4, 16), torch.randn(1, 8, 1, 4, 4)
+    with ReferenceAttention(transformer) as attention, torch.no_grad():
+        changed = attention.denoise(noisy, torch.tensor(1000.0), text, attention.encode(reference, text))
+        plain = attention.denoise(noisy, torch.tensor(1000.0), text, attention.encode(reference * 0, text))
+    difference = (changed - plain).square().sum(dim=1)[0, 0]
+    assert int(difference.argmax()) == 1 * 4 + 2
+
+
+def test_captions_keep_their_weather_when_reworded() -> None:
+    generator = np.random.default_rng(0)
+    for weather, wordings in WEATHER.items():
+        for _ in range(20):
+            said = vary_caption(f"a city street with parked cars and people walking, {weather}", generator)
+            assert any(wording in said for wording in wordings)
+    assert len(set(all_captions())) > 50
