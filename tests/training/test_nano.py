@@ -1,6 +1,7 @@
 """`make nano` in seconds: every part trained for a few steps on pairs made here, then used."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from realmaster.data.frames import load_pairs
 from realmaster.media.writer import ClipWriter
 from realmaster.models.adapter import read_metadata
 from realmaster.models.loading import load_parts
 from realmaster.models.reference import ReferenceAttention
 from realmaster.training.captions import WEATHER, all_captions, vary_caption
 from realmaster.training.initialise import start_local
-from realmaster.training.nano import NanoRecipe, train_nano
+from realmaster.training.nano import NanoRecipe, hold_out, scene_of, train_nano
 from realmaster.types import ClipInfo
 
 LOOP = {"num_steps": 2, "save_every": 2, "validate_every": 2}
@@ -38,7 +40,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pairs")
     generator = np.random.default_rng(0)
     rows = []
-    for index in range(3):
+    for index in range(12):
         frames = generator.integers(0, 256, (5, 32, 64, 3), dtype=np.uint8)
         for look, clip in (("engine", frames), ("camera", frames // 2)):
             path = folder / f"videos/{index}/{look}.mkv"
@@ -46,7 +48,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             with ClipWriter(path, ClipInfo(64, 32, Fraction(16)), codec="lossless") as writer:
                 writer.write(clip)
         rows.append({
-            "id": str(index), "reference_video": f"videos/{index}/engine.mkv", "video": f"videos/{index}/camera.mkv",
+            "id": f"{index}_street",
+            "reference_video": f"videos/{index}/engine.mkv", "video": f"videos/{index}/camera.mkv",
             "caption": "a city street, overcast day, soft light",
             "engine_weather": "clear", "camera_weather": "overcast",
         })  # fmt: skip
@@ -74,6 +77,16 @@ def test_a_second_run_trains_nothing_again(trained: Path, pairs: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*.safetensors")}
     train_nano([pairs], trained.parent, NanoRecipe.from_mapping(RECIPE, source="test"))
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*.safetensors")} == before
+
+
+def test_a_scene_is_never_both_trained_and_validated_on(pairs: Path) -> None:
+    (pair, *_) = load_pairs([pairs], "train")
+    names = [f"{seed:05d}_street_{weather}" for seed in range(30) for weather in ("clear", "rain")]
+    several = [replace(pair, row=replace(pair.row, name=name)) for name in names]
+    kept, held = hold_out(several)
+    assert len(held) == 4
+    assert len(kept) == 56
+    assert not {scene_of(p) for p in kept} & {scene_of(p) for p in held}
 
 
 def test_the_reference_step_moves_the_weights_of_the_base(trained: Path) -> None:

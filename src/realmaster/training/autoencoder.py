@@ -36,7 +36,13 @@ class AutoencoderSettings(Settings):
 
 
 def train_autoencoder(
-    pairs: list[Pair], validation: list[Pair], folder: Path, sizes: AutoencoderSizes, settings: AutoencoderSettings
+    pairs: list[Pair],
+    validation: list[Pair],
+    folder: Path,
+    sizes: AutoencoderSizes,
+    settings: AutoencoderSettings,
+    *,
+    device: str = "cpu",
 ) -> Any:
     """Train the autoencoder and return it, in eval mode, with its latents' mean and spread in the config.
 
@@ -44,8 +50,9 @@ def train_autoencoder(
         NumericalError: the loss is not finite.
     """
     torch.manual_seed(settings.loop.seed)
-    model = sizes.build()
-    use_planar_convolutions(model)
+    model = sizes.build().to(device)
+    if device == "cpu":
+        use_planar_convolutions(model)
     loop = Loop(folder, model, settings.loop)
 
     def step(_index: int, generator: np.random.Generator) -> Mapping[str, Tensor]:
@@ -60,7 +67,7 @@ def train_autoencoder(
             )
             video = jitter_look(crop.cut(frames), generator, settings.colour_jitter)
             videos.append(np.concatenate([video] + [video[:, -1:]] * (num_frames - fits), axis=1))
-        return autoencoder_loss(model, torch.from_numpy(np.stack(videos)), settings)
+        return autoencoder_loss(model, torch.from_numpy(np.stack(videos)).to(device), settings)
 
     loop.run(step, lambda: {"psnr": reconstruction_psnr(model, validation)})
     with torch.no_grad():
@@ -90,7 +97,7 @@ def reconstruction_psnr(model: Any, pairs: list[Pair]) -> float:
     """PSNR in dB of the first five frames of every camera clip after encode and decode, mean over clips."""
     scores = []
     for pair in pairs:
-        video = to_video(pair.camera[:5])
+        video = to_video(pair.camera[:5]).to(model.device)
         decoded = model.decode(model.encode(video).latent_dist.mode()).sample
         scores.append(-10 * float(torch.log10((decoded - video).square().mean() / 4)))
     return float(np.mean(scores))
@@ -102,8 +109,8 @@ def latent_statistics(model: Any, pairs: list[Pair]) -> tuple[Tensor, Tensor]:
     latents = []
     for pair in pairs:
         for frames in (pair.engine, pair.camera):
-            encoded = model.encode(to_video(frames[: 1 + (len(frames) - 1) // 4 * 4])).latent_dist.mode()
-            latents.append(encoded[0].flatten(1))
+            video = to_video(frames[: 1 + (len(frames) - 1) // 4 * 4]).to(model.device)
+            latents.append(model.encode(video).latent_dist.mode()[0].flatten(1))
     stacked = torch.cat(latents, dim=1)
     return stacked.mean(dim=1), stacked.std(dim=1)
 

@@ -93,14 +93,14 @@ class LatentPool:
         engine = crop.cut(pair.engine)
         if generator.random() < s.jittered:
             engine = jitter_look(engine, generator, s.colour_jitter)
-        videos = torch.from_numpy(np.stack([engine, crop.cut(pair.camera)]))
+        videos = torch.from_numpy(np.stack([engine, crop.cut(pair.camera)])).to(self.autoencoder.device)
         latents = self.autoencoder.encode(videos).latent_dist.mode()
         latents = (latents - self.mean) / self.std
         return Sample(latents[0], latents[1], pair.row.caption)
 
 
 def latent_scaling(autoencoder: Any) -> tuple[Tensor, Tensor]:
-    """Mean and spread of the latents from the autoencoder's config, each [1, C, 1, 1, 1]."""
-    shape = (1, -1, 1, 1, 1)
-    mean = torch.tensor(autoencoder.config.latents_mean).view(shape)
-    return mean, torch.tensor(autoencoder.config.latents_std).view(shape)
+    """Mean and spread of the latents from the autoencoder's config, each [1, C, 1, 1, 1] on its device."""
+    both = (autoencoder.config.latents_mean, autoencoder.config.latents_std)
+    mean, std = (torch.tensor(values, device=autoencoder.device).view(1, -1, 1, 1, 1) for values in both)
+    return mean, std

@@ -146,7 +146,10 @@ class Loop:
                 moments[f"{name}|{key}"] = value.detach().clone()
         save_file({n: p.detach().contiguous() for n, p in self.parameters.items()}, temporary / "weights.safetensors")
         save_file(self.average, temporary / "average.safetensors")
-        save_file(moments | {"rng": torch.get_rng_state()}, temporary / "optimizer.safetensors")
+        rng = {"rng": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            rng["rng_cuda"] = torch.cuda.get_rng_state()
+        save_file(moments | rng, temporary / "optimizer.safetensors")
         state = {
             "index": self.index,
             "elapsed_seconds": self.elapsed_seconds,
@@ -169,9 +172,12 @@ class Loop:
                 self.average[name].copy_(average[name])
         optimizer = load_file(folder / "optimizer.safetensors")
         torch.set_rng_state(optimizer.pop("rng"))
+        if "rng_cuda" in optimizer:
+            torch.cuda.set_rng_state(optimizer.pop("rng_cuda"))
         for key, value in optimizer.items():
             name, moment = key.rsplit("|", 1)
-            self.optimizer.state[self.parameters[name]][moment] = value
+            parameter = self.parameters[name]
+            self.optimizer.state[parameter][moment] = value.to(parameter.device) if value.ndim else value
         self.index, self.elapsed_seconds = state["index"], state["elapsed_seconds"]
         self.generator.bit_generator.state = state["generator"]
         logger.info("resumed %s at step %d", self.folder, self.index)

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 
 from realmaster.config import Settings
-from realmaster.data.frames import load_pairs
+from realmaster.data.frames import Pair, load_pairs
 from realmaster.models.adapter import AdapterMetadata, add_lora, save_adapter
 from realmaster.models.loading import Models, load_parts
 from realmaster.models.nano import NanoSizes
@@ -37,6 +37,7 @@ class NanoRecipe(Settings):
     """Everything `realmaster train nano` does, in order."""
 
     size: tuple[int, int] = Field((72, 128), description="height and width in pixels at which nano works")
+    device: str = Field("auto", description="cpu, cuda, or auto: the fastest there is")
     sizes: NanoSizes = NanoSizes()
     autoencoder: AutoencoderSettings = AutoencoderSettings()
     base: FlowSettings = FlowSettings()
@@ -56,27 +57,32 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
     (output / "recipe.json").write_text(recipe.model_dump_json(indent=2))
     parts = output / "nano"
     wanted = set(only or ("autoencoder", "base", "reference", "lora"))
-    whole = load_pairs(folders, "train")
-    kept = [pair for index, pair in enumerate(whole) if index % 23]  # every 23rd is held out; test is never looked at
+    device = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    kept, _ = hold_out(load_pairs(folders, "train"))  # the test split is never looked at
+    small, small_held_out = hold_out(load_pairs(folders, "train", size=recipe.size))
     if "autoencoder" in wanted and not (parts / "vae").exists():
-        small = load_pairs(folders, "train", size=recipe.size)
-        check, small = small[::23], [pair for index, pair in enumerate(small) if index % 23]
-        model = train_autoencoder(small, check, output / "autoencoder", recipe.sizes.autoencoder, recipe.autoencoder)
+        model = train_autoencoder(
+            small,
+            small_held_out,
+            output / "autoencoder",
+            recipe.sizes.autoencoder,
+            recipe.autoencoder,
+            device=device,
+        )
         _save(model, parts / "vae")
     if "base" in wanted and not (parts / "transformer").exists():
-        models = _untrained(parts, recipe)
+        models = _untrained(parts, recipe, device)
         train_base(models, kept, output / "base", recipe.base)
         models.tokenizer.save_pretrained(parts / "tokenizer")
         _save(models.text_encoder, parts / "text_encoder")
         _save(models.transformer, parts / "transformer")
-    small_held_out = load_pairs(folders, "train", size=recipe.size)[::23]
     if "reference" in wanted and not (parts / "transformer_reference").exists():
-        models = load_parts(parts)
+        models = load_parts(parts, device=device)
         models.transformer.requires_grad_(True)
         train_reference(models, kept, small_held_out, output / "reference", recipe.reference)
         _save(models.transformer, parts / "transformer_reference")
     if "lora" in wanted and not (parts / "adapter_cached.safetensors").exists():
-        models = load_parts(parts)
+        models = load_parts(parts, device=device)
         models.transformer.requires_grad_(False)
         add_lora(models.transformer, rank=recipe.lora.rank)
         train_reference(models, kept, small_held_out, output / "lora", recipe.lora.flow)
@@ -85,7 +91,19 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
     return parts
 
 
-def _untrained(parts: Path, recipe: NanoRecipe) -> Models:
+def hold_out(pairs: Sequence[Pair], every: int = 12) -> tuple[list[Pair], list[Pair]]:
+    """Split pairs into those to train on and those to validate on; a scene (the id up to "_") is never in both."""
+    scenes = sorted({scene_of(pair) for pair in pairs})
+    held = set(scenes[every - 1 :: every])
+    return [p for p in pairs if scene_of(p) not in held], [p for p in pairs if scene_of(p) in held]
+
+
+def scene_of(pair: Pair) -> str:
+    """Name the scene of a pair: its id begins with the seed."""
+    return pair.row.name.partition("_")[0]
+
+
+def _untrained(parts: Path, recipe: NanoRecipe, device: str) -> Models:
     from diffusers import AutoencoderKLWan
 
     torch.manual_seed(recipe.base.loop.seed)
@@ -96,10 +114,10 @@ def _untrained(parts: Path, recipe: NanoRecipe) -> Models:
     transformer = sizes.transformer.build(z_dim=sizes.autoencoder.z_dim, text_dim=sizes.text_encoder.d_model)
     start_local(transformer)
     return Models(
-        autoencoder=AutoencoderKLWan.from_pretrained(parts / "vae").requires_grad_(False).eval(),
+        autoencoder=AutoencoderKLWan.from_pretrained(parts / "vae").requires_grad_(False).eval().to(device),
         tokenizer=tokenizer,
-        text_encoder=sizes.text_encoder.build(),
-        transformer=transformer,
+        text_encoder=sizes.text_encoder.build().to(device),
+        transformer=transformer.to(device),
         max_length=sizes.text_encoder.max_length,
     )
 

@@ -75,7 +75,7 @@ def train_base(models: Models, pairs: list[Pair], folder: Path, settings: FlowSe
     def step(_index: int, generator: np.random.Generator) -> Mapping[str, Tensor]:
         num_frames = int(generator.choice(settings.num_latent_frames))
         _, camera, captions = pool.draw(settings.batch_size, generator, num_frames)
-        sigmas = draw_sigmas(len(camera), generator, settings)
+        sigmas = draw_sigmas(len(camera), generator, settings).to(camera.device)
         noise = draw_noise(camera, generator, settings)
         predicted = models.transformer(
             hidden_states=add_noise(camera, noise, sigmas),
@@ -117,7 +117,7 @@ def train_reference(
     def step(_index: int, generator: np.random.Generator) -> Mapping[str, Tensor]:
         num_frames = int(generator.choice(settings.num_latent_frames))
         engine, camera, captions = pool.draw(settings.batch_size, generator, num_frames)
-        sigmas = draw_sigmas(len(camera), generator, settings)
+        sigmas = draw_sigmas(len(camera), generator, settings).to(camera.device)
         noise = draw_noise(camera, generator, settings)
         with torch.no_grad():
             text = models.encode_text(captions)
@@ -132,11 +132,11 @@ def train_reference(
         scores, latents = [], []
         generator = torch.Generator().manual_seed(0)
         for pair in validation:
-            video = to_video(pair.camera[:5])
+            video = to_video(pair.camera[:5]).to(mean.device)
             encode = lambda v: (models.autoencoder.encode(v).latent_dist.mode() - mean) / std  # noqa: E731 # two uses
-            engine, camera = encode(to_video(pair.engine[:5])), encode(video)
-            noise = torch.randn(camera.shape, generator=generator)
-            sigmas = torch.ones(1)
+            engine, camera = encode(to_video(pair.engine[:5]).to(mean.device)), encode(video)
+            noise = torch.randn(camera.shape, generator=generator).to(camera)
+            sigmas = torch.ones(1, device=camera.device)
             predicted = predict_clean(
                 noise, predict(noise, engine, sigmas, models.encode_text([pair.row.caption])), sigmas
             )
