@@ -67,3 +67,14 @@ def test_any_size_of_frame_takes_the_maps(size: tuple[int, int]) -> None:
     out = apply_change(frame, fit_change(small, small + 50, SETTINGS))
     assert out.shape == frame.shape
     assert (np.abs(out.astype(int) - 150) <= 1).all()
+
+
+def test_light_alone_keeps_every_hue_and_follows_the_luminance(frame: np.ndarray) -> None:
+    small = shrink(frame)
+    grey = np.repeat((cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) * 0.6).astype(np.uint8)[..., None], 3, axis=2)
+    out = apply_change(frame, fit_change(small, grey, TransferSettings(channels="light"))).astype(float)
+    shares = [x / (x.sum(axis=2, keepdims=True) + 1) for x in (out, frame.astype(float))]
+    bright = frame.min(axis=2) > 60
+    assert np.abs(shares[0] - shares[1])[bright].max() < 0.02
+    luma = [cv2.cvtColor(x.astype(np.uint8), cv2.COLOR_RGB2GRAY).mean() for x in (out, frame)]
+    assert luma[0] / luma[1] == pytest.approx(0.6, abs=0.05)

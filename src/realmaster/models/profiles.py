@@ -66,6 +66,9 @@ class TransferSettings(Settings):
     """How the change is carried to the input's resolution."""
 
     radius: int = Field(3, ge=1, description="half-width of a fit's window, in pixels of the model")
+    channels: Literal["colour", "light"] = Field(
+        "colour", description="what is carried: colours by an affine map, or light alone by a gain that keeps the hue"
+    )
     epsilon: float = Field(3e-4, gt=0, description="variance below which a window counts as flat, in [0, 1] squared")
 
 

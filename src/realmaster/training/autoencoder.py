@@ -31,6 +31,7 @@ class AutoencoderSettings(Settings):
     zoom: tuple[float, float] = Field((0.9, 1.6), description="range of enlargement")
     colour_jitter: float = Field(0.7, ge=0, description="strength of the colour augmentation")
     edge_weight: float = Field(1.0, ge=0, description="weight of the L1 distance of image gradients")
+    chroma_weight: float = Field(1.0, ge=0, description="weight of the L1 distance of hues (channels less their mean)")
     latent_noise: float = Field(0.05, ge=0, description="noise on latents while training, which smooths their space")
     latent_weight: float = Field(1e-4, ge=0, description="weight of the latents' mean square, which bounds them")
 
@@ -80,16 +81,17 @@ def train_autoencoder(
 
 
 def autoencoder_loss(model: Any, video: Tensor, settings: AutoencoderSettings) -> dict[str, Tensor]:
-    """L1 of pixels and of their gradients, noise on the latents, a bound on their size; video [B, 3, F, H, W]."""
+    """L1 of pixels, of their gradients and hues, noise on the latents, a bound on their size; video [B, 3, F, H, W]."""
     latents = model.encode(video).latent_dist.mode()
     noisy = latents + settings.latent_noise * latents.detach().std() * torch.randn_like(latents)
     decoded = model.decode(noisy).sample
     difference = decoded - video
     pixels = difference.abs().mean()
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+    chroma = (difference - difference.mean(dim=1, keepdim=True)).abs().mean()
     size = latents.square().mean()
-    loss = pixels + settings.edge_weight * edges + settings.latent_weight * size
-    return {"loss": loss, "pixels": pixels, "edges": edges, "latents": size}
+    weighted = settings.edge_weight * edges + settings.chroma_weight * chroma + settings.latent_weight * size
+    return {"loss": pixels + weighted, "pixels": pixels, "edges": edges, "chroma": chroma, "latents": size}
 
 
 @torch.no_grad()
