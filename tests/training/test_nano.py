@@ -73,6 +73,15 @@ def test_every_part_is_there_in_the_formats_of_the_large_models(trained: Path) -
     assert not list(trained.rglob("*.bin"))
 
 
+def test_what_is_shipped_is_half_as_large_and_loads(trained: Path) -> None:
+    def weight(folder: Path) -> int:
+        return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+
+    shipped = trained.parent / "shipped"
+    assert weight(shipped) < 0.7 * weight(trained)
+    assert load_parts(shipped).transformer.dtype == torch.float32
+
+
 def test_a_second_run_trains_nothing_again(trained: Path, pairs: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*.safetensors")}
     train_nano([pairs], trained.parent, NanoRecipe.from_mapping(RECIPE, source="test"))

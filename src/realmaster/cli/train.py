@@ -25,6 +25,6 @@ def nano(pairs: tuple[Path, ...], output: Path, recipe: Path | None, only: tuple
 
     from realmaster.training.nano import NanoRecipe, train_nano
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("realmaster").setLevel(logging.INFO)
     settings = NanoRecipe() if recipe is None else NanoRecipe.from_yaml(recipe)
     click.echo(train_nano(pairs, output, settings, only=only))

@@ -128,16 +128,15 @@ class WindowSampler:
         return frames
 
     def _held_latents(self, held: TranslatedWindow | None, num_held: int) -> Tensor | None:
-        """What is decided already, in this window's latents.
+        """What is decided already, as this window's latents 1, 2, ...: those of the window before, untouched.
 
-        Latents 1, 2, ... are those of the window before, untouched. Latent 0 covers one frame here and was part of
-        four there, so that frame is encoded again.
+        Latent 0 covers one frame here and was part of four there. It stays free: encoding that decided frame again
+        would feed each window's autoencoder error to the next, and colours would drift (docs/findings.md).
         """
-        if held is None or num_held == 0:
+        count = 0 if held is None else (num_held - 1) // self.models.time_stride
+        if held is None or count == 0:
             return None
-        first = self.encode(held.frames[-num_held : len(held.frames) - num_held + 1])
-        rest = (num_held - 1) // self.models.time_stride
-        return torch.cat([first, held.latents[:, :, held.latents.shape[2] - rest :]], dim=2) if rest else first
+        return held.latents[:, :, held.latents.shape[2] - count :]
 
     def _sample(self, reference_latents: Tensor, cache: Any, prompt: Prompt, held: Tensor | None) -> Tensor:
         settings = self.sampling
@@ -174,8 +173,8 @@ class WindowSampler:
 
 
 def _hold(latents: Tensor, held: Tensor | None, noise: Tensor, sigma: Tensor) -> Tensor:
-    """Put what is decided, noised to sigma, in place of the first latent frames."""
+    """Put what is decided, noised to sigma, in place of latent frames 1, 2, ..."""
     if held is None:
         return latents
-    count = held.shape[2]
-    return torch.cat([add_noise(held, noise[:, :, :count], sigma), latents[:, :, count:]], dim=2)
+    end = 1 + held.shape[2]
+    return torch.cat([latents[:, :, :1], add_noise(held, noise[:, :, 1:end], sigma), latents[:, :, end:]], dim=2)

@@ -20,6 +20,7 @@ from realmaster.media.encode import Codec
 from realmaster.media.reader import open_clip
 from realmaster.media.writer import ClipWriter
 from realmaster.models.loading import Models, load_profile_models
+from realmaster.models.machine import check_device
 from realmaster.models.profiles import Profile, SamplingSettings, load_profile
 from realmaster.pipelines.protect import Weights, open_mask
 from realmaster.pipelines.sampling import Prompt, Stopwatch, TranslatedWindow, WindowSampler
@@ -64,10 +65,13 @@ class Translator:
         """Load a profile's models onto a device (the fastest there is by default).
 
         Raises:
-            ConfigError: no such profile. MissingWeightsError: a part is not there. AdapterError: it does not fit.
+            ConfigError: no such profile or device. MissingWeightsError: a part is not there.
+            AdapterError: it does not fit.
         """
         import torch
 
+        if device is not None:
+            check_device(device)
         watch = Stopwatch()
         profile = load_profile(name)
         with watch.stage("load"):

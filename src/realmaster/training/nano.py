@@ -48,6 +48,8 @@ class NanoRecipe(Settings):
 def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, only: Sequence[str] = ()) -> Path:
     """Train every part of nano that is not done yet and write `output/nano`; returns that folder.
 
+    When all are done, `output/shipped` holds them in half precision, for the package.
+
     `only` limits the work to some of "autoencoder", "base", "reference", "lora"; what they stand on must be done.
 
     Raises:
@@ -88,7 +90,27 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
         train_reference(models, kept, small_held_out, output / "lora", recipe.lora.flow)
         metadata = AdapterMetadata(base_model="nano", rank=recipe.lora.rank, alpha=recipe.lora.rank, reference="cached")
         save_adapter(models.transformer, parts / "adapter_cached.safetensors", metadata)
+    if (parts / "adapter_cached.safetensors").exists() and (parts / "transformer_reference").exists():
+        ship(parts, output / "shipped")
     return parts
+
+
+def ship(parts: Path, folder: Path) -> None:
+    """Write a trained nano folder in half precision, as the package carries it; replaces an earlier one."""
+    import shutil
+
+    temporary = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    shutil.copytree(parts / "tokenizer", temporary / "tokenizer")
+    shutil.copy(parts / "adapter_cached.safetensors", temporary)
+    models = load_parts(parts)
+    models.autoencoder.half().save_pretrained(temporary / "vae")
+    models.text_encoder.half().save_pretrained(temporary / "text_encoder")
+    for name in ("transformer", "transformer_reference"):
+        load_parts(parts, transformer=name).transformer.half().save_pretrained(temporary / name)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.replace(folder)
 
 
 def hold_out(pairs: Sequence[Pair], every: int = 12) -> tuple[list[Pair], list[Pair]]:
