@@ -6,7 +6,7 @@ import pytest
 
 from realmaster.evaluation.metrics import gradient_energy
 from realmaster.models.profiles import TransferSettings
-from realmaster.pipelines.transfer import apply_change, fit_change
+from realmaster.pipelines.transfer import SteadyFit, apply_change, fit_change
 
 SETTINGS = TransferSettings()
 
@@ -78,3 +78,15 @@ def test_light_alone_keeps_every_hue_and_follows_the_luminance(frame: np.ndarray
     assert np.abs(shares[0] - shares[1])[bright].max() < 0.02
     luma = [cv2.cvtColor(x.astype(np.uint8), cv2.COLOR_RGB2GRAY).mean() for x in (out, frame)]
     assert luma[0] / luma[1] == pytest.approx(0.6, abs=0.05)
+
+
+def test_a_steady_fit_follows_a_flicker_less_and_starts_afresh_at_a_cut(frame: np.ndarray) -> None:
+    small = shrink(frame) // 2
+    fit = SteadyFit(TransferSettings(steadiness=0.8))
+    bright, dark = (small * 1.5).astype(np.uint8), (small * 0.5).astype(np.uint8)
+    first = apply_change(frame // 2, fit.fit(small, bright)).mean()
+    steady = apply_change(frame // 2, fit.fit(small, dark)).mean()
+    plain = apply_change(frame // 2, fit_change(small, dark, TransferSettings())).mean()
+    assert first - steady < 0.3 * (first - plain)
+    cut = shrink(255 - frame)
+    np.testing.assert_array_equal(fit.fit(cut, cut // 2), fit_change(cut, cut // 2, TransferSettings()))

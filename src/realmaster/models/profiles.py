@@ -66,6 +66,7 @@ class TransferSettings(Settings):
     """How the change is carried to the input's resolution."""
 
     radius: int = Field(3, ge=1, description="half-width of a fit's window, in pixels of the model")
+    steadiness: float = Field(0.0, ge=0, lt=1, description="share of the frame before in each frame's maps")
     channels: Literal["colour", "light"] = Field(
         "colour", description="what is carried: colours by an affine map, or light alone by a gain that keeps the hue"
     )

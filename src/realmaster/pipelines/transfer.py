@@ -26,7 +26,34 @@ from realmaster.models.profiles import TransferSettings
 
 Image = npt.NDArray[np.float32]
 Frame = npt.NDArray[np.uint8]
+_CUT_LEVELS = 30.0
 _DARK = 0.02  # keeps the gain of nearly black pixels bounded
+
+
+class SteadyFit:
+    """Fit frame after frame, each fit mixed with the one before: light that changes slowly cannot flicker.
+
+    A cut (neighbouring guides that differ by more than 30 levels in the mean) starts afresh.
+    """
+
+    def __init__(self, settings: TransferSettings) -> None:
+        """Begin a clip."""
+        self.settings = settings
+        self.maps: Image | None = None
+        self.guide: Frame | None = None
+
+    def fit(self, guide: Frame, translated: Frame) -> Image:
+        """Fit the change of the next frame, as `fit_change` does."""
+        maps = fit_change(guide, translated, self.settings)
+        if self.maps is not None and self.guide is not None and not is_cut(self.guide, guide):
+            maps = maps + np.float32(self.settings.steadiness) * (self.maps - maps)
+        self.maps, self.guide = maps, guide
+        return maps
+
+
+def is_cut(before: Frame, after: Frame) -> bool:
+    """Say whether two neighbouring guides uint8 [h, w, 3] are of different shots."""
+    return float(cv2.absdiff(before, after).mean()) > _CUT_LEVELS
 
 
 def fit_change(guide: Frame, translated: Frame, settings: TransferSettings) -> Image:

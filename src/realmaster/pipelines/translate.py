@@ -24,7 +24,7 @@ from realmaster.models.machine import check_device
 from realmaster.models.profiles import Profile, SamplingSettings, load_profile
 from realmaster.pipelines.protect import Weights, open_mask
 from realmaster.pipelines.sampling import Prompt, Stopwatch, TranslatedWindow, WindowSampler
-from realmaster.pipelines.transfer import apply_change, fit_change
+from realmaster.pipelines.transfer import SteadyFit, apply_change
 from realmaster.pipelines.windows import Window, cut_windows
 from realmaster.types import ClipInfo
 
@@ -218,10 +218,11 @@ class Translator:
             with watch.stage("encode"):
                 text = sampler.encode_prompt(prompt, negative_prompt)
             before: TranslatedWindow | None = None
+            steady = SteadyFit(profile.transfer)
             for window in cut_windows(chunks, profile.window, time_stride=self.models.time_stride):
                 before = self._translate_window(sampler, window, text, before, watch)
                 with watch.stage("transfer"):
-                    translated = self._carry_over(window, before, strength, masks)
+                    translated = self._carry_over(window, before, steady, strength, masks)
                 yield translated
         finally:
             sampler.remove()
@@ -234,12 +235,17 @@ class Translator:
         return sampler.translate(small, text, watch, held=before, num_held=window.num_held)
 
     def _carry_over(
-        self, window: Window, translated: TranslatedWindow, strength: float, masks: Iterator[Weights] | None
+        self,
+        window: Window,
+        translated: TranslatedWindow,
+        steady: SteadyFit,
+        strength: float,
+        masks: Iterator[Weights] | None,
     ) -> Frames:
         """Carry the change of one window's new frames to the input's own resolution."""
         out = []
         for index in range(window.num_held, len(window.frames) - window.num_padding):
-            maps = fit_change(translated.guide[index], translated.frames[index], self.profile.transfer)
+            maps = steady.fit(translated.guide[index], translated.frames[index])
             weight = strength if masks is None else np.asarray(strength * next(masks), dtype=np.float32)
             out.append(apply_change(window.frames[index], maps, strength=weight))
         return np.stack(out)
