@@ -26,6 +26,7 @@ from realmaster.models.profiles import TransferSettings
 
 Image = npt.NDArray[np.float32]
 Frame = npt.NDArray[np.uint8]
+Frames = npt.NDArray[np.uint8]
 _CUT_LEVELS = 30.0
 _DARK = 0.02  # keeps the gain of nearly black pixels bounded
 
@@ -41,6 +42,11 @@ class SteadyFit:
         self.settings = settings
         self.maps: Image | None = None
         self.guide: Frame | None = None
+
+    def begin(self, guides: Frames, translated: Frames) -> None:
+        """Begin at the mean of some frames' fits, guides and translated uint8 [F, h, w, 3], not at the first one's."""
+        fits = [fit_change(guide, frame, self.settings) for guide, frame in zip(guides, translated, strict=True)]
+        self.maps, self.guide = np.mean(fits, axis=0, dtype=np.float32), guides[0]
 
     def fit(self, guide: Frame, translated: Frame) -> Image:
         """Fit the change of the next frame, as `fit_change` does."""

@@ -243,9 +243,14 @@ class Translator:
         masks: Iterator[Weights] | None,
     ) -> Frames:
         """Carry the change of one window's new frames to the input's own resolution."""
+        # the clip's first frame is alone in its latent and comes out lighter or darker: it takes the next one's change
+        first = min(1, len(window.frames) - 1)
+        if steady.maps is None:
+            steady.begin(translated.guide[first:], translated.frames[first:])
         out = []
         for index in range(window.num_held, len(window.frames) - window.num_padding):
-            maps = steady.fit(translated.guide[index], translated.frames[index])
+            shown = max(index, first)
+            maps = steady.fit(translated.guide[shown], translated.frames[shown])
             weight = strength if masks is None else np.asarray(strength * next(masks), dtype=np.float32)
             out.append(apply_change(window.frames[index], maps, strength=weight))
         return np.stack(out)
