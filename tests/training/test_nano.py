@@ -80,6 +80,7 @@ def test_what_is_shipped_is_half_as_large_and_loads(trained: Path) -> None:
     shipped = trained.parent / "shipped"
     assert weight(shipped) < 0.7 * weight(trained)
     assert load_parts(shipped).transformer.dtype == torch.float32
+    assert not [path for path in shipped.rglob("*.json") if str(trained.parent) in path.read_text()]
 
 
 def test_a_second_run_trains_nothing_again(trained: Path, pairs: Path) -> None:

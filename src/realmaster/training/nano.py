@@ -109,6 +109,10 @@ def ship(parts: Path, folder: Path) -> None:
     models.text_encoder.half().save_pretrained(temporary / "text_encoder")
     for name in ("transformer", "transformer_reference"):
         load_parts(parts, transformer=name).transformer.half().save_pretrained(temporary / name)
+    for path in temporary.glob("*/config.json"):  # diffusers writes down which folder of ours a model came from
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)
+        path.write_text(json.dumps(config, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
 
