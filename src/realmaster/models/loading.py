@@ -27,6 +27,14 @@ class Models:
     text_encoder: Any
     transformer: Any
     max_length: int
+    transformer_2: Any | None = None
+    boundary: float | None = None
+
+    @property
+    def experts(self) -> dict[str, Any]:
+        """The transformer, or the high-noise and the low-noise expert, by their part of a pipeline."""
+        experts = {"transformer": self.transformer}
+        return experts if self.transformer_2 is None else {**experts, "transformer_2": self.transformer_2}
 
     @property
     def device(self) -> torch.device:

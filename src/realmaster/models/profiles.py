@@ -1,26 +1,43 @@
-"""Profiles: which models, at which size, with which settings; one strictly checked YAML file each."""
+"""Profiles: which models, at which size, with which settings; one strictly checked YAML file each.
+
+What a profile asks of the machine (precision, offload, caches) is in `memory_settings`; finding its checkpoint on this
+machine is in `checkpoint`. Nothing here loads torch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import yaml
 from pydantic import Field, model_validator
 
 from realmaster.config import Settings
 from realmaster.errors import ConfigError
+from realmaster.models.checkpoint import find_checkpoint
+from realmaster.models.memory_settings import MemorySettings, StepCacheSettings
 
 PROFILES = Path(__file__).with_suffix("")
 
 
 class Checkpoint(Settings):
-    """Where the models are: a folder in diffusers layout."""
+    """Where the models are: a folder in diffusers layout, local or on the hub."""
 
-    folder: str = Field(description="folder of the checkpoint, relative to the package's models folder")
-    transformer: str = Field("transformer", description="subfolder of the transformer")
+    folder: str | None = Field(None, description="local folder, relative to the package's models folder; wins over hub")
+    hub: str | None = Field(None, description="repository on the Hugging Face hub")
+    revision: str | None = Field(None, description="commit of that repository")
+    transformer: str = Field("transformer", description="subfolder of the transformer, or of the high-noise expert")
+    transformer_2: str | None = Field(None, description="subfolder of the low-noise expert; None if there is one only")
     adapter: str | None = Field(
         None, description="adapter file in the folder; None if the transformer reads references"
     )
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Checkpoint:
+        if self.folder is None and (self.hub is None or self.revision is None):
+            raise ValueError("expected a folder, or hub with revision")
+        return self
 
 
 class ReferenceSettings(Settings):
@@ -32,12 +49,31 @@ class ReferenceSettings(Settings):
     spatial_scale: int = Field(1, ge=1, le=2, description="how much smaller the reference's sides are")
 
 
+class FrameSize(Settings):
+    """One size of frames, in pixels."""
+
+    height: int = Field(ge=8, description="height in pixels")
+    width: int = Field(ge=8, description="width in pixels")
+
+
 class SizeSettings(Settings):
-    """The size at which the model works."""
+    """The size at which the model works, and all sizes it was trained at."""
 
     height: int = Field(ge=8, description="height in pixels of a clip of the profile's own aspect")
     width: int = Field(ge=8, description="width in pixels of a clip of the profile's own aspect")
     frame_rate: int = Field(16, ge=1, description="frames a second that it was trained at")
+    buckets: tuple[FrameSize, ...] = Field((), description="sizes for training; empty means the one above")
+
+    @property
+    def all_buckets(self) -> tuple[FrameSize, ...]:
+        """The sizes for training: the buckets, or the one size there is."""
+        return self.buckets or (FrameSize(height=self.height, width=self.width),)
+
+
+class TextSettings(Settings):
+    """How prompts are read."""
+
+    max_length: int | None = Field(None, ge=1, description="tokens of a prompt; None takes the tokenizer's")
 
 
 class WindowSettings(Settings):
@@ -56,10 +92,28 @@ class WindowSettings(Settings):
 class SamplingSettings(Settings):
     """How latents are sampled."""
 
+    scheduler: Literal["euler", "unipc"] = Field("euler", description="solver of the flow")
     num_inference_steps: int = Field(ge=1, description="denoising steps")
-    guidance_scale: float = Field(1.0, ge=0, description="weight of the prompt; 1 is off")
+    guidance_scale: float = Field(1.0, ge=0, description="weight of the prompt; 1 is off; the high-noise expert's")
+    guidance_scale_2: float | None = Field(None, ge=0, description="the low-noise expert's; None takes the other's")
+    boundary: float | None = Field(
+        None, gt=0, lt=1, description="sigma from which on the high-noise expert works; None if there is one only"
+    )
     shift: float = Field(3.0, gt=0, description="shift of the sigmas towards noise")
+    negative_prompt: str = Field("", description="what guidance leads away from")
     still_noise: bool = Field(False, description="the same noise in every frame, for models trained with it")
+
+
+class FewStepSettings(Settings):
+    """Sampling in few steps by a distilled LoRA beside the adapter: its own schedule, and no guidance."""
+
+    enabled: bool = Field(False, description="whether to use it")
+    transformer: str | None = Field(None, description="LoRA file of the high-noise expert, or of the only one")
+    transformer_2: str | None = Field(None, description="LoRA file of the low-noise expert")
+    strength: float = Field(1.0, gt=0, le=2, description="weight of the LoRA")
+    num_inference_steps: int = Field(4, ge=1, description="steps it was distilled to")
+    shift: float = Field(5.0, gt=0, description="shift it was distilled with")
+    scheduler: Literal["euler", "unipc"] = Field("euler", description="solver it was distilled with")
 
 
 class TransferSettings(Settings):
@@ -67,8 +121,10 @@ class TransferSettings(Settings):
 
     radius: int = Field(3, ge=1, description="half-width of a fit's window, in pixels of the model")
     steadiness: float = Field(0.0, ge=0, lt=1, description="share of the frame before in each frame's maps")
-    channels: Literal["colour", "light"] = Field(
-        "colour", description="what is carried: colours by an affine map, or light alone by a gain that keeps the hue"
+    channels: Literal["pixels", "colour", "light"] = Field(
+        "colour",
+        description="what is carried: the model's own pixels, enlarged; or the input's pixels with their colours "
+        "changed by an affine map; or with their light alone changed, by a gain that keeps the hue",
     )
     epsilon: float = Field(3e-4, gt=0, description="variance below which a window counts as flat, in [0, 1] squared")
 
@@ -82,18 +138,63 @@ class Profile(Settings):
     reference: ReferenceSettings = ReferenceSettings()
     size: SizeSettings
     window: WindowSettings
+    text: TextSettings = TextSettings()
     sampling: SamplingSettings
+    few_step: FewStepSettings = FewStepSettings()
+    memory: MemorySettings = MemorySettings()
+    step_cache: StepCacheSettings = StepCacheSettings()
     transfer: TransferSettings = TransferSettings()
+
+    @model_validator(mode="after")
+    def _experts_fit(self) -> Profile:
+        if (self.checkpoint.transformer_2 is None) != (self.sampling.boundary is None):
+            raise ValueError("expected checkpoint.transformer_2 and sampling.boundary together, got one of them")
+        return self
 
     @property
     def folder(self) -> Path:
-        """Folder of the checkpoint."""
-        return Path(__file__).parent / self.checkpoint.folder
+        """Folder of the checkpoint on this machine, whether or not it is there yet."""
+        checkpoint = self.checkpoint
+        shipped = None if checkpoint.folder is None else Path(__file__).parent / checkpoint.folder
+        return find_checkpoint(self.name, folder=shipped, hub=checkpoint.hub, revision=checkpoint.revision)
 
     @property
     def adapter_path(self) -> Path | None:
         """The adapter that belongs to the profile, or None where its transformer reads references itself."""
         return None if self.checkpoint.adapter is None else self.folder / self.checkpoint.adapter
+
+    @property
+    def transformers(self) -> dict[str, str]:
+        """Subfolders of the transformer, or of the two experts, by their part of a pipeline."""
+        folders = {"transformer": self.checkpoint.transformer}
+        if self.checkpoint.transformer_2 is not None:
+            folders["transformer_2"] = self.checkpoint.transformer_2
+        return folders
+
+    def at(self, model_dir: Path | str | None) -> Profile:
+        """Use the checkpoint in `model_dir`: the folder itself, or its subfolder of the profile's name."""
+        if model_dir is None:
+            return self
+        within = Path(model_dir).expanduser().absolute()
+        folder = within / self.name if (within / self.name).is_dir() else within
+        return self.model_copy(update={"checkpoint": self.checkpoint.model_copy(update={"folder": str(folder)})})
+
+    def change(self, changes: Mapping[str, Any], *, source: str = "the settings of this call") -> Profile:
+        """Change settings by their dotted names, such as `memory.offload`.
+
+        Raises:
+            ConfigError: no setting of that name, or a value that does not fit.
+        """
+        values = self.model_dump()
+        for name, value in changes.items():
+            *groups, last = name.split(".")
+            place = values
+            for group in groups:
+                if not isinstance(place.get(group), dict):
+                    raise ConfigError(f"{source}: {name}: expected a setting of a profile, found no group {group!r}")
+                place = place[group]
+            place[last] = value
+        return type(self).from_mapping(values, source=source)
 
 
 def list_profiles() -> list[str]:
@@ -101,12 +202,38 @@ def list_profiles() -> list[str]:
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
-def load_profile(name: str) -> Profile:
-    """Read a profile by name.
+def load_profile(
+    name: str, *, model_dir: Path | str | None = None, changes: Mapping[str, Any] | None = None
+) -> Profile:
+    """Read a profile by name, or from a YAML file of one's own; use a checkpoint elsewhere, change settings.
 
     Raises:
-        ConfigError: there is none of that name, or its file does not fit.
+        ConfigError: there is none of that name, or its file or a change does not fit.
     """
-    if name not in list_profiles():
+    if name.endswith((".yaml", ".yml")):
+        profile = Profile.from_yaml(Path(name))
+    elif name in list_profiles():
+        profile = Profile.from_yaml(PROFILES / f"{name}.yaml")
+    else:
         raise ConfigError(f"expected a profile among {', '.join(list_profiles())}, got {name!r}: choose one of them")
-    return Profile.from_yaml(PROFILES / f"{name}.yaml")
+    return profile.change(changes or {}).at(model_dir)
+
+
+def read_changes(words: tuple[str, ...] | list[str]) -> dict[str, Any]:
+    """Read changes written as NAME=VALUE, the value as in YAML.
+
+    Raises:
+        ConfigError: a word has no name or no value.
+    """
+    changes = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise ConfigError(
+                f"expected a setting as NAME=VALUE, such as memory.offload=group, got {word!r}: write both"
+            )
+        try:
+            changes[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{name}: expected a value as YAML writes it, got {value!r}: quote it") from error
+    return changes
