@@ -31,6 +31,10 @@ class ConfigError(RealMasterError):
     """A setting, profile or recipe that is unknown, out of bounds, or contradicts another."""
 
 
+class DataError(RealMasterError):
+    """Training data that cannot be used: a manifest, its rows, or a cache made from other data or models."""
+
+
 class AdapterError(RealMasterError):
     """An adapter for another base or reference mode, or a file that is no safetensors adapter."""
 
