@@ -1,0 +1,111 @@
+"""The processes of a run and the trackers that follow it, through accelerate.
+
+Separate because it is the only file that knows whether there is one device or many: DDP or FSDP2, started by `torchrun`
+or `accelerate launch`, or a plain process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from realmaster.optional import require
+from realmaster.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+SHARDED = ("WanTransformerBlock", "WanTransformer3DModel")
+"""What FSDP2 shards: each block, and the rest of a transformer, so that the transformer can be called alone."""
+_EXTRAS = {"tensorboard": None, "wandb": "wandb", "trackio": "trackio"}
+
+
+def start_processes(settings: TrainSettings) -> Accelerator:
+    """Join the processes that were started together, or be the only one.
+
+    Raises:
+        MissingExtraError: a tracker is not installed.
+    """
+    for tracker in settings.trackers:
+        extra = _EXTRAS[tracker]
+        if extra is not None:
+            require(tracker, extra=extra)
+    from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
+    from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
+
+    plugin = None
+    if settings.parallel == "fsdp":
+        plugin = FullyShardedDataParallelPlugin(
+            fsdp_version=2,
+            auto_wrap_policy="transformer_based_wrap",
+            transformer_cls_names_to_wrap=list(SHARDED),
+            reshard_after_forward=True,
+            cpu_ram_efficient_loading=False,
+        )
+    return Accelerator(
+        cpu=settings.device == "cpu",
+        mixed_precision="no",  # the transformer's forward has an autocast of its own, in validation too
+        log_with=list(settings.trackers),
+        project_config=ProjectConfiguration(project_dir=str(settings.output), logging_dir=str(settings.output)),
+        fsdp_plugin=plugin,
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False),
+            InitProcessGroupKwargs(timeout=timedelta(hours=2)),  # others wait while clips are encoded or validated
+        ],
+    )
+
+
+def start_trackers(accelerator: Accelerator, settings: TrainSettings, *, step: int) -> None:
+    """Begin the trackers' curves, or go on with them behind optimizer step `step`."""
+    if settings.trackers:
+        arguments = {"tensorboard": {"purge_step": step + 1}} if "tensorboard" in settings.trackers else {}
+        accelerator.init_trackers("tensorboard", init_kwargs=arguments)
+
+
+def track_pictures(accelerator: Accelerator, name: str, frames: npt.NDArray[np.uint8], *, step: int) -> None:
+    """Show frames [n, H, W, 3] in every tracker that shows pictures."""
+    for tracker in accelerator.trackers:
+        if accelerator.is_main_process and hasattr(tracker, "log_images"):
+            arguments = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+            tracker.log_images({name: frames}, step=step, **arguments)
+
+
+def gather_objects(accelerator: Accelerator, value: list[Any]) -> list[Any]:
+    """Put the lists of all processes one after the other, on every process."""
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import gather_object
+
+    gathered: list[Any] = gather_object(value)
+    return gathered
+
+
+def mean_over_processes(accelerator: Accelerator, values: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Average scalars over the processes, in one exchange."""
+    stacked = torch.stack([value.detach().float() for value in values.values()])
+    reduced: torch.Tensor = accelerator.reduce(stacked, reduction="mean")  # type: ignore[assignment] # a tensor gives one
+    return dict(zip(values, reduced.tolist(), strict=True))
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Give the most memory taken so far, in GB: of the CUDA device, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    import psutil
+
+    return float(psutil.Process().memory_info().rss) / 1e9
+
+
+def write_settings(settings: TrainSettings, path: Path) -> None:
+    """Write the resolved settings beside the run, whole."""
+    import yaml
+
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    temporary.replace(path)
