@@ -24,6 +24,7 @@ COMMANDS = {
     "render": LazyCommand("realmaster.cli.render:command", "Render exact pairs: one scene, as an engine and a camera."),
     "evaluate": LazyCommand("realmaster.cli.evaluate:command", "Score outputs against their inputs and the truth."),
     "train": LazyCommand("realmaster.cli.train:command", "Train the models of a profile from a folder of pairs."),
+    "adapter": LazyCommand("realmaster.cli.adapter:command", "Inspect adapter files; carry them to other programs."),
 }
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 

@@ -112,7 +112,7 @@ def write_adapter(
             pairs[module] = (down.detach().to(dtype or torch.float16), up.detach().to(dtype or torch.float16))
     assert len(state) == 2 * len(pairs), "a LoRA is pairs of lora_A and lora_B, without biases"
     mine = metadata.model_copy(update={"realmaster_version": __version__})
-    lora = Lora(pairs, metadata.rank, metadata.alpha, "diffusers", mine, says_alpha=True)
+    lora = Lora(path, pairs, metadata.rank, metadata.alpha, "diffusers", mine, says_alpha=True)
     write_lora(lora, path, "diffusers")
 
 
@@ -180,7 +180,7 @@ def load_adapters(
 
 def _checked(path: Path, transformer: Any) -> Lora:
     lora = read_lora(path)
-    check_lora(path, lora, linear_sizes(transformer))
+    check_lora(lora, linear_sizes(transformer))
     return lora
 
 

@@ -62,7 +62,7 @@ def linear_sizes(transformer: Any) -> dict[str, tuple[int, int]]:
     }
 
 
-def check_lora(path: Path, lora: Lora, sizes: Mapping[str, tuple[int, int]]) -> None:
+def check_lora(lora: Lora, sizes: Mapping[str, tuple[int, int]]) -> None:
     """Check that a LoRA covers every block of a transformer alike and has its sizes (of `linear_sizes`).
 
     Raises:
@@ -74,14 +74,14 @@ def check_lora(path: Path, lora: Lora, sizes: Mapping[str, tuple[int, int]]) -> 
     expected = {block + kind for block in blocks for kind in kinds} | outside & sizes.keys()
     if odd := sorted(lora.pairs.keys() ^ expected):
         raise AdapterError(
-            f"{path}: expected the LoRA tensors of this base, {odd[0]} does not fit: choose its own base"
+            f"{lora.path}: expected the LoRA tensors of this base, {odd[0]} does not fit: choose its own base"
         )
     for module, (down, up) in lora.pairs.items():
         got = (up.shape[0], down.shape[1])
         if module not in sizes or sizes[module] != got:
             what = f"{sizes[module][0]} x {sizes[module][1]}" if module in sizes else "no such layer"
             raise AdapterError(
-                f"{path}: expected the sizes of this base, {module} is {got[0]} x {got[1]} here and {what} there, "
+                f"{lora.path}: expected the sizes of this base, {module} is {got[0]} x {got[1]} here and {what} there, "
                 "which does not fit: choose its own base"
             )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realmaster.errors import AdapterError, NumericalError
+from realmaster.media.output import cannot_write, temporary
 from realmaster.models.adapter_metadata import KEY, AdapterMetadata, read_header
 from realmaster.models.adapter_names import DIFFUSERS_PREFIX, Format, LoraKey, Part, read_key, write_key
 
@@ -26,11 +27,12 @@ DIFFUSERS_KEY = "lora_adapter_metadata"
 
 @dataclass(frozen=True)
 class Lora:
-    """The weights of one expert's LoRA, and the file they came from.
+    """The weights of one expert's LoRA, and the file they came from or go to.
 
     `pairs` maps a module of the diffusers transformer to (down [rank, in], up [out, rank]).
     """
 
+    path: Path
     pairs: dict[str, tuple[Tensor, Tensor]]
     rank: int
     alpha: float
@@ -98,7 +100,7 @@ def read_lora(path: Path) -> Lora:
         )
     known_alpha = metadata.alpha if metadata is not None else stored
     alpha = float(rank) if known_alpha is None else known_alpha
-    return Lora(pairs, rank, alpha, form, metadata, says_alpha=known_alpha is not None)
+    return Lora(path, pairs, rank, alpha, form, metadata, says_alpha=known_alpha is not None)
 
 
 def write_lora(lora: Lora, path: Path, form: Format) -> None:
@@ -130,8 +132,9 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]
     """Write a safetensors file under a temporary name, then rename it.
 
     Raises:
-        NumericalError: a tensor holds NaN or infinity; nothing is written.
+        NumericalError: a tensor holds NaN or infinity. OutputError: the disk is full. Nothing is left in either case.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     for name, tensor in tensors.items():
@@ -139,13 +142,12 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]
             raise NumericalError(
                 f"{path}: expected finite numbers, {name} holds NaN or infinity: go back to an earlier checkpoint"
             )
-    temporary = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, temporary, metadata=header)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with temporary(path) as part:
+        try:
+            save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, part, metadata=header)
+        except SafetensorError as error:  # how the library reports a full disk
+            raise cannot_write(path, error) from error
 
 
 def _named(pairs: dict[str, tuple[Tensor, Tensor]], form: Format) -> dict[str, Tensor]:
