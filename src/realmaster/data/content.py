@@ -60,7 +60,9 @@ class ContentHashes:
             with file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
-            raise MediaError(f"{file}: expected a file to read, could not ({error.strerror}): check the path") from error
+            raise MediaError(
+                f"{file}: expected a file to read, could not ({error.strerror}): check the path"
+            ) from error
         self._known[key] = [*signature, digest]
         self._changed = True
         return digest

@@ -18,7 +18,7 @@ __all__ = ["ClipReader", "open_clip"]
 def open_clip(
     path: str | Path,
     *,
-    start_seconds: float = 0.0,
+    start_seconds: float | Fraction = 0.0,
     duration_seconds: float | None = None,
     frame_rate: Fraction | None = None,
     image_rate: Fraction | None = None,
@@ -27,7 +27,7 @@ def open_clip(
 
     Args:
         path: a video file, a folder of images, a pattern (`frame_%04d.png`, `*.png`), or one image.
-        start_seconds: where to begin, from the first frame on.
+        start_seconds: where to begin, from the first frame on; a fraction is exact.
         duration_seconds: how much to read; None reads to the end.
         frame_rate: rate of what is delivered; None keeps the clip's own. A whole multiple repeats each frame, any
             other rate takes the frame nearest in time.
@@ -38,7 +38,9 @@ def open_clip(
     """
     path = Path(path)
     if not 0 <= start_seconds < inf:
-        raise MediaError(f"{path}: expected a start of 0 s or later, got {start_seconds:g} s: start at 0 or later")
+        raise MediaError(
+            f"{path}: expected a start of 0 s or later, got {float(start_seconds):g} s: start at 0 or later"
+        )
     if duration_seconds is not None and not 0 < duration_seconds < inf:
         raise MediaError(f"{path}: expected a duration above 0 s, got {duration_seconds:g} s: read at least one frame")
     for rate in (frame_rate, image_rate):

@@ -76,7 +76,7 @@ class SequenceReader(ClipReader):
         self,
         path: Path,
         *,
-        start_seconds: float,
+        start_seconds: float | Fraction,
         duration_seconds: float | None,
         frame_rate: Fraction | None,
         image_rate: Fraction | None,

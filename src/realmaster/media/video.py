@@ -26,7 +26,12 @@ class VideoReader(ClipReader):
     """A video file's frames."""
 
     def __init__(
-        self, path: Path, *, start_seconds: float, duration_seconds: float | None, frame_rate: Fraction | None
+        self,
+        path: Path,
+        *,
+        start_seconds: float | Fraction,
+        duration_seconds: float | None,
+        frame_rate: Fraction | None,
     ) -> None:
         """Look at the file and its first frame.
 

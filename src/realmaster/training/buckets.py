@@ -11,7 +11,8 @@ import logging
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -46,9 +47,7 @@ class Bucket(Settings):
         return f"{self.width}x{self.height}x{self.num_frames}"
 
 
-def check_buckets(
-    buckets: Sequence[Bucket], *, time_stride: int, space_stride: int, reference_scale: int = 1
-) -> None:
+def check_buckets(buckets: Sequence[Bucket], *, time_stride: int, space_stride: int, reference_scale: int = 1) -> None:
     """Refuse buckets that do not divide into latents and whole tokens.
 
     `space_stride` is the pixels a token's side covers (16 for Wan); a reference at half scale doubles it.
@@ -104,7 +103,8 @@ def choose_bucket(
     return max(near, key=rank)
 
 
-class Draw(NamedTuple):
+@dataclass(frozen=True)
+class Draw:
     """What is drawn: an index of the dataset, how it is seen, and a seed of its own for noise and timestep.
 
     The seed depends on the run's seed and the place of the draw alone, not on how many processes share the work.

@@ -84,18 +84,19 @@ class CachedDataset(torch.utils.data.Dataset[Sample]):
         self.num_variants = settings.num_variants
         self.broken: list[BrokenRow] = []
         self._clips: list[tuple[ManifestRow, ClipKey]] = []
-        hashes = ContentHashes(self.cache.hashes_file)
+        hashes, used = ContentHashes(self.cache.hashes_file), []
         for row in rows:
             plan = self.cache.read_plan(hashes, row)
             if plan.reason is not None:
                 self.broken.append(BrokenRow(row.where, plan.reason))
+            else:
+                used.append(row)
             self._clips += [(row, key) for key in plan.clips]
         hashes.save()
         refuse_broken(self.broken, num_rows=len(rows), skip_broken=skip_broken)
         self.cache.check_whole([key for _, key in self._clips], ["", *(row.caption for row, _ in self._clips)])
         self.buckets = [str(key.bucket) for _, key in self._clips]
-        used = {id(row): row for row, _ in self._clips}
-        self.digest = data_digest(used.values(), hashes)
+        self.digest = data_digest(used, hashes)
         self.empty_text = self.cache.read_text("")
 
     def __len__(self) -> int:
@@ -176,7 +177,7 @@ def load_batches(
     """
     loader = torch.utils.data.DataLoader(
         dataset,
-        batch_sampler=sampler,  # type: ignore[arg-type] # it gives Draws, which the dataset takes as indices
+        batch_sampler=sampler,  # its Draws are the dataset's indices
         collate_fn=collate,
         num_workers=num_workers,
         pin_memory=pin_memory,
