@@ -6,7 +6,6 @@ Source: Liu et al. 2022 (rectified flow); Esser et al. 2024, section 3 (the shif
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -33,7 +32,7 @@ def shift_sigmas(sigmas: Tensor, shift: float) -> Tensor:
 
 def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     """u + g (c - u): classifier-free guidance (Ho and Salimans 2022, eq. 6)."""
-    return torch.lerp(unconditional, conditional, scale)
+    return unconditional + scale * (conditional - unconditional)
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:

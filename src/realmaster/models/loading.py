@@ -1,8 +1,14 @@
-"""Load the models of a profile: the parts of a Wan checkpoint in diffusers layout, and the adapter if there is one."""
+"""Load the models of a profile: the parts of a Wan checkpoint in diffusers layout, and the adapter if there is one.
+
+The same code loads the embedded default and the full sizes: one transformer or two experts, everything on one device or
+parts in host memory. What the profile asks of the machine is put into effect by `machine_options`, in one place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +17,19 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from realmaster.errors import AdapterError, ConfigError, MissingWeightsError
-from realmaster.models.adapter import load_adapter, read_metadata
+from realmaster.errors import ConfigError, MissingWeightsError
+from realmaster.models.adapter import load_adapters, read_metadata
+from realmaster.models.adapter_stack import stack_loras
 from realmaster.models.causal_conv import use_planar_convolutions
+from realmaster.models.checkpoint import check_parts, check_revision
+from realmaster.models.machine_options import apply_options, check_options, check_room, check_sizes, place
+from realmaster.models.placement import OneAtATime
 from realmaster.models.profiles import Profile
 from realmaster.models.text import encode_prompts
+
+logger = logging.getLogger(__name__)
+
+SHIPPED = "reinstall realmaster, or make them with `make nano`"
 
 
 @dataclass
@@ -24,11 +38,16 @@ class Models:
 
     autoencoder: Any
     tokenizer: Any
-    text_encoder: Any
+    text_encoder: Any  # None until it is needed, and again after it was dropped
     transformer: Any
     max_length: int
     transformer_2: Any | None = None
     boundary: float | None = None
+    execution_device: torch.device | None = None
+    swap: OneAtATime | None = None
+    load_text_encoder: Callable[[], Any] | None = None
+    drop_text_encoder: bool = False
+    reference_adapted: bool = True  # whether the adapter is on while a cached reference is read
 
     @property
     def experts(self) -> dict[str, Any]:
@@ -38,9 +57,15 @@ class Models:
 
     @property
     def device(self) -> torch.device:
-        """Where the transformer is."""
-        device: torch.device = self.transformer.device
+        """Where the models compute."""
+        device: torch.device = self.execution_device or self.transformer.device
         return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the transformers compute in, whatever their weights are kept in."""
+        dtype: torch.dtype = self.transformer.dtype
+        return dtype
 
     @property
     def time_stride(self) -> int:
@@ -55,51 +80,88 @@ class Models:
         stride: int = self.autoencoder.config.scale_factor_spatial * max(patch[1], patch[2])
         return stride
 
+    def expert_at(self, timestep: float) -> str:
+        """Say which expert works at a timestep, 1000 sigma: the high-noise one from the boundary on."""
+        return "transformer" if self.boundary is None or timestep >= self.boundary * 1000 else "transformer_2"
+
+    def bring(self, name: str) -> Any:
+        """Give an expert, on the device where it computes; the other one leaves if there is no room for both."""
+        if self.swap is not None:
+            self.swap.bring(name)
+        return self.experts[name]
+
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
-        """Encode prompts to [B, L, D]."""
-        return encode_prompts(self.tokenizer, self.text_encoder, prompts, max_length=self.max_length)
+        """Encode prompts to [B, L, D]; the text encoder is loaded if it has to be, and dropped if it is to be."""
+        if self.text_encoder is None:
+            assert self.load_text_encoder is not None, "a text encoder is there, or can be loaded"
+            self.text_encoder = self.load_text_encoder()
+        embeddings = encode_prompts(self.tokenizer, self.text_encoder, prompts, max_length=self.max_length)
+        if self.drop_text_encoder and self.load_text_encoder is not None:
+            self.text_encoder = None
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return embeddings
 
 
 def load_parts(
     folder: Path,
     *,
     transformer: str = "transformer",
+    transformer_2: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
+    max_length: int | None = None,
+    boundary: float | None = None,
+    drop_text_encoder: bool = False,
+    transformers_on_host: bool = False,
+    remedy: str = SHIPPED,
 ) -> Models:
-    """Load autoencoder, tokenizer, text encoder and transformer from a folder in diffusers layout.
+    """Load autoencoder, tokenizer, text encoder and transformers from a folder in diffusers layout.
 
-    The autoencoder stays in float32 (published advice for Wan); the others take `dtype`, float32 by default.
+    The autoencoder stays in float32 (published advice for Wan); the others take `dtype`, float32 by default. With
+    `transformers_on_host` the transformers stay in host memory, for `machine_options` to place. With
+    `drop_text_encoder` the text encoder is loaded when a prompt is encoded, and dropped after.
 
     Raises:
-        MissingWeightsError: a part is not there or cannot be read; the message names it.
+        MissingWeightsError: a part is not there, incomplete or cannot be read; the message names it and says `remedy`.
     """
     from diffusers import AutoencoderKLWan, WanTransformer3DModel
     from transformers import AutoTokenizer, UMT5EncoderModel
 
-    for part in ("vae", "tokenizer", "text_encoder", transformer):
-        if not (folder / part).is_dir():
-            raise MissingWeightsError(
-                f"expected the weights of {part} in {folder}, found none: reinstall realmaster, "
-                "or make them with `make nano`"
-            )
-    dtype = dtype or torch.float32
+    parts = {"transformer": transformer} | ({} if transformer_2 is None else {"transformer_2": transformer_2})
+    check_parts(folder, ("vae", "tokenizer", "text_encoder", *parts.values()), remedy=remedy)
+    number_type = dtype or torch.float32
+    home = torch.device("cpu" if transformers_on_host else device)
+
+    def load_text_encoder() -> Any:
+        with _no_bars():
+            encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=number_type)
+        return encoder.requires_grad_(False).eval().to(device)
+
+    def load_transformer(name: str) -> Any:
+        with _no_bars():
+            loaded = WanTransformer3DModel.from_pretrained(folder / name, torch_dtype=number_type)
+        return loaded.requires_grad_(False).eval().to(home)
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+        autoencoder = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32)
         models = Models(
-            autoencoder=AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32).to(device),
+            autoencoder=autoencoder.requires_grad_(False).eval().to(device),
             tokenizer=tokenizer,
-            text_encoder=UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype).to(device),
-            transformer=WanTransformer3DModel.from_pretrained(folder / transformer, torch_dtype=dtype).to(device),
-            max_length=tokenizer.model_max_length,
+            text_encoder=None if drop_text_encoder else load_text_encoder(),
+            max_length=max_length or tokenizer.model_max_length,
+            boundary=boundary,
+            execution_device=torch.device(device),
+            load_text_encoder=load_text_encoder,
+            drop_text_encoder=drop_text_encoder,
+            **{name: load_transformer(part) for name, part in parts.items()},
         )
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise MissingWeightsError(
-            f"expected whole weights in {folder}, could not read them ({reason}): reinstall realmaster"
+            f"expected whole weights in {folder}, could not read them ({reason}): {remedy}"
         ) from error
-    for part in (models.autoencoder, models.text_encoder, models.transformer):
-        part.requires_grad_(False).eval()
     if torch.device(device).type == "cpu":
         use_planar_convolutions(models.autoencoder)
     return models
@@ -115,27 +177,88 @@ def load_profile_models(
 ) -> tuple[Models, str]:
     """Load what a profile names and give the models with the reference mode they were trained for.
 
-    An `adapter` goes over the plain base instead of the profile's own; `reference` asks for a mode.
+    An `adapter` goes over the plain base instead of the profile's own; `reference` asks for a mode; `dtype` goes before
+    the profile's.
 
     Raises:
         MissingWeightsError: a part is missing. AdapterError: the adapter does not fit.
-        ConfigError: the profile's own models were trained with another reference mode.
+        MemoryLimitError: there is no room for the weights. ConfigError: an option cannot work here, or the profile's
+            own models were trained with another reference mode.
     """
     chosen = adapter or profile.adapter_path
-    if chosen is None:
-        if reference not in (None, profile.reference.mode):
-            raise ConfigError(
-                f"expected --reference {profile.reference.mode}, which profile {profile.name!r} was trained with, "
-                f"got {reference}: leave it out, or give an adapter trained {reference}"
-            )
-        parts = load_parts(profile.folder, transformer=profile.checkpoint.transformer, device=device, dtype=dtype)
-        return parts, profile.reference.mode
-    metadata = read_metadata(chosen)
-    if metadata.reference_scale != profile.reference.spatial_scale:
-        raise AdapterError(
-            f"{chosen}: expected a reference at 1/{profile.reference.spatial_scale} of the size, the adapter was "
-            f"trained at 1/{metadata.reference_scale}: choose another profile"
+    if chosen is None and reference not in (None, profile.reference.mode):
+        raise ConfigError(
+            f"expected --reference {profile.reference.mode}, which profile {profile.name!r} was trained with, "
+            f"got {reference}: leave it out, or give an adapter trained {reference}"
         )
-    parts = load_parts(profile.folder, device=device, dtype=dtype)
-    load_adapter(parts.transformer, chosen, base_model=profile.name, reference=reference)
-    return parts, metadata.reference
+    metadata = None if chosen is None else read_metadata(chosen)
+    mode = profile.reference.mode if metadata is None else metadata.reference
+    device, memory = torch.device(device), profile.memory
+    names = profile.transformers if chosen is None else {**profile.transformers, "transformer": "transformer"}
+    check_options(profile, mode=mode, device=device)
+    check_checkpoint(profile, names)
+    dtype = dtype or getattr(torch, memory.dtype)
+    check_room(profile, names, device=device, dtype=dtype)
+    models = load_parts(
+        profile.folder,
+        **names,
+        device=device,
+        dtype=dtype,
+        max_length=profile.text.max_length,
+        boundary=profile.sampling.boundary,
+        drop_text_encoder=memory.drop_text_encoder,
+        transformers_on_host=memory.offload != "none" or memory.layerwise_fp8,
+        remedy=remedy_for(profile),
+    )
+    if chosen is not None:
+        metadata = load_adapters(
+            models.experts,
+            chosen,
+            base_model=profile.name,
+            reference=reference,
+            reference_scale=profile.reference.spatial_scale,
+        )
+        models.reference_adapted = metadata.reference_adapted
+    if profile.few_step.enabled:
+        stack_loras(models.experts, [(Path(str(profile.few_step.lora)), profile.few_step.strength)])
+    apply_options(models.autoencoder, models.experts, memory, device=device, dtype=dtype)
+    models.swap = place(models.experts, memory, device=device)
+    return models, mode
+
+
+def check_checkpoint(profile: Profile, transformers: dict[str, str] | None = None) -> None:
+    """Refuse a profile's checkpoint that is missing, incomplete, of another revision, or does not fit its sizes.
+
+    Raises:
+        MissingWeightsError, ConfigError: with the file or the setting.
+    """
+    names, folder = transformers or profile.transformers, profile.folder
+    check_revision(folder, hub=profile.checkpoint.hub, revision=profile.checkpoint.revision)
+    check_parts(folder, ("vae", "tokenizer", "text_encoder", *names.values()), remedy=remedy_for(profile))
+    check_sizes(profile, folder, transformer=names["transformer"])
+
+
+def remedy_for(profile: Profile) -> str:
+    """Say how the weights of a profile come onto this machine."""
+    if profile.checkpoint.hub is None:
+        return SHIPPED
+    return (
+        f"fetch them with `realmaster models download {profile.name}`, or name their folder with --model-dir or the "
+        "variable REALMASTER_MODEL_DIR"
+    )
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep the libraries' own progress bars off the terminal: only the command line prints."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    for library in libraries:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in libraries:
+            library.enable_progress_bar()

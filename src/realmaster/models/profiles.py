@@ -108,8 +108,9 @@ class FewStepSettings(Settings):
     """Sampling in few steps by a distilled LoRA beside the adapter: its own schedule, and no guidance."""
 
     enabled: bool = Field(False, description="whether to use it")
-    transformer: str | None = Field(None, description="LoRA file of the high-noise expert, or of the only one")
-    transformer_2: str | None = Field(None, description="LoRA file of the low-noise expert")
+    lora: str | None = Field(
+        None, description="LoRA file; of two that differ by high_noise and low_noise in their names, either one"
+    )
     strength: float = Field(1.0, gt=0, le=2, description="weight of the LoRA")
     num_inference_steps: int = Field(4, ge=1, description="steps it was distilled to")
     shift: float = Field(5.0, gt=0, description="shift it was distilled with")
@@ -150,6 +151,21 @@ class Profile(Settings):
         if (self.checkpoint.transformer_2 is None) != (self.sampling.boundary is None):
             raise ValueError("expected checkpoint.transformer_2 and sampling.boundary together, got one of them")
         return self
+
+    @property
+    def effective_sampling(self) -> SamplingSettings:
+        """How latents are sampled: as `sampling` says, or in few steps and without guidance."""
+        few = self.few_step
+        if not few.enabled:
+            return self.sampling
+        changes = {
+            "scheduler": few.scheduler,
+            "num_inference_steps": few.num_inference_steps,
+            "shift": few.shift,
+            "guidance_scale": 1.0,
+            "guidance_scale_2": None,
+        }
+        return self.sampling.model_copy(update=changes)
 
     @property
     def folder(self) -> Path:

@@ -5,55 +5,31 @@ Letters: F frames, h, w pixels of the model; latents [1, C, F', h', w'].
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from time import perf_counter
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from realmaster.diffusion.flow import add_noise, guide
 from realmaster.errors import NumericalError
 from realmaster.models.loading import Models
+from realmaster.models.memory_settings import MemorySettings
 from realmaster.models.profiles import SamplingSettings
-from realmaster.models.reference import ReferenceAttention, joint_velocity
+from realmaster.pipelines.denoise import Denoiser, Mode, Prompt
+from realmaster.pipelines.stopwatch import Stopwatch
+
+__all__ = ["Prompt", "Stopwatch", "TranslatedWindow", "WindowSampler"]
 
 Frames = npt.NDArray[np.uint8]
 
 
-@dataclass
-class Stopwatch:
-    """Seconds spent, by stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time of a block to a stage."""
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """Text embeddings [1, L, D]: of the prompt, of what guidance leads away from, and what the reference reads."""
-
-    positive: Tensor
-    negative: Tensor
-    reference: Tensor
-
-
 @dataclass(frozen=True)
 class TranslatedWindow:
-    """One window translated: frames uint8 [F, h, w, 3], the render after the same autoencoder, the latents."""
+    """One window translated: frames uint8 [F, h, w, 3], the render beside them, the latents.
+
+    `guide` is the render after the same autoencoder, or as it came where nothing is fitted to it.
+    """
 
     frames: Frames
     guide: Frames
@@ -63,20 +39,29 @@ class TranslatedWindow:
 class WindowSampler:
     """Translate one window of frames at the model's size."""
 
-    def __init__(self, models: Models, *, mode: str, spatial_scale: int, sampling: SamplingSettings, seed: int) -> None:
-        """Prepare the sampler; `remove` puts the transformer back as it was."""
-        self.models, self.mode, self.spatial_scale = models, mode, spatial_scale
-        self.sampling, self.seed = sampling, seed
-        self.reference = ReferenceAttention(models.transformer) if mode == "cached" else None
-        self.scheduler = FlowMatchEulerDiscreteScheduler(shift=sampling.shift)
+    def __init__(
+        self,
+        models: Models,
+        *,
+        mode: Mode,
+        spatial_scale: int,
+        sampling: SamplingSettings,
+        seed: int,
+        memory: MemorySettings | None = None,
+        decode_guide: bool = True,
+    ) -> None:
+        """Prepare the sampler; `remove` puts the transformers back as they were."""
+        self.models, self.decode_guide = models, decode_guide
+        self.denoiser = Denoiser(
+            models, mode=mode, sampling=sampling, memory=memory, spatial_scale=spatial_scale, seed=seed
+        )
         config = models.autoencoder.config
         self.mean = torch.tensor(config.latents_mean, device=models.device).view(1, -1, 1, 1, 1)
         self.std = torch.tensor(config.latents_std, device=models.device).view(1, -1, 1, 1, 1)
 
     def remove(self) -> None:
-        """Take the reference attention off the transformer."""
-        if self.reference is not None:
-            self.reference.remove()
+        """Take the reference attention off the transformers."""
+        self.denoiser.remove()
 
     @torch.inference_mode()
     def encode_prompt(self, prompt: str, negative_prompt: str) -> Prompt:
@@ -96,20 +81,20 @@ class WindowSampler:
             NumericalError: the model returned NaN or infinity.
         """
         with watch.stage("encode"):
+            scale = self.denoiser.spatial_scale
             reference_latents = self.encode(frames)
             held_latents = self._held_latents(held, num_held)
-        with watch.stage("reference"):
-            cache = None
-            if self.reference is not None:
-                cache = self.reference.encode(reference_latents, prompt.reference, spatial_scale=self.spatial_scale)
-        with watch.stage("denoise"):
-            latents = self._sample(reference_latents, cache, prompt, held_latents)
+        *sides, height, width = reference_latents.shape
+        noise = self.denoiser.draw_noise((*sides, height * scale, width * scale))
+        latents = self.denoiser.sample(noise, reference_latents, prompt, watch, held=held_latents)
         if not torch.isfinite(latents).all():
             raise NumericalError(
-                "expected finite latents from the model, got NaN or infinity: run in float32 (dtype), or lower "
-                "--guidance-scale"
+                "expected finite latents from the model, got NaN or infinity: run in float32 "
+                "(--set memory.dtype=float32), or lower --guidance-scale"
             )
         with watch.stage("decode"):
+            if not self.decode_guide:
+                return TranslatedWindow(self.decode(latents)[0], frames, latents)
             both = self.decode(torch.cat([latents, reference_latents]))
         return TranslatedWindow(both[0], both[1], latents)
 
@@ -122,10 +107,14 @@ class WindowSampler:
 
     def decode(self, latents: Tensor) -> Frames:
         """Decode latents [B, C, F', h', w'] to uint8 frames [B, F, h, w, 3]."""
-        video = self.models.autoencoder.decode(latents * self.std + self.mean).sample
-        pixels = ((video + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        pixels = ((self.decode_video(latents) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         frames: Frames = pixels.permute(0, 2, 3, 4, 1).cpu().numpy()
         return frames
+
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """Decode latents to video [B, 3, F, h, w] in [-1, 1]; divided by 1 / std, as diffusers does, to the bit."""
+        video: Tensor = self.models.autoencoder.decode(latents / (1.0 / self.std) + self.mean).sample
+        return video
 
     def _held_latents(self, held: TranslatedWindow | None, num_held: int) -> Tensor | None:
         """What is decided already, as this window's latents 1, 2, ...: those of the window before, untouched.
@@ -137,44 +126,3 @@ class WindowSampler:
         if held is None or count == 0:
             return None
         return held.latents[:, :, held.latents.shape[2] - count :]
-
-    def _sample(self, reference_latents: Tensor, cache: Any, prompt: Prompt, held: Tensor | None) -> Tensor:
-        settings = self.sampling
-        generator = torch.Generator("cpu").manual_seed(self.seed)
-        shape = list(reference_latents.shape)
-        shape[3], shape[4] = shape[3] * self.spatial_scale, shape[4] * self.spatial_scale
-        drawn = torch.randn([*shape[:2], 1 if settings.still_noise else shape[2], *shape[3:]], generator=generator)
-        noise = drawn.to(reference_latents).expand(shape)
-        count = settings.num_inference_steps
-        self.scheduler.set_timesteps(sigmas=np.linspace(1, 1 / count, count).tolist(), device=noise.device)
-        latents = noise
-        for sigma, timestep in zip(self.scheduler.sigmas, self.scheduler.timesteps, strict=False):
-            latents = _hold(latents, held, noise, sigma)
-            velocity = self._velocity(latents, reference_latents, timestep, prompt.positive, cache)
-            if settings.guidance_scale != 1:
-                away = self._velocity(latents, reference_latents, timestep, prompt.negative, cache)
-                velocity = guide(velocity, away, settings.guidance_scale)
-            latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
-        return _hold(latents, held, noise, torch.zeros(()))
-
-    def _velocity(
-        self, latents: Tensor, reference_latents: Tensor, timestep: Tensor, text: Tensor, cache: Any
-    ) -> Tensor:
-        dtype = self.models.transformer.dtype
-        latents = latents.to(dtype)
-        if self.reference is not None:
-            predicted = self.reference.denoise(latents, timestep[None], text, cache)
-        else:
-            predicted = joint_velocity(
-                self.models.transformer, latents, reference_latents.to(dtype), timestep[None], text,
-                spatial_scale=self.spatial_scale,
-            )  # fmt: skip
-        return predicted.float()
-
-
-def _hold(latents: Tensor, held: Tensor | None, noise: Tensor, sigma: Tensor) -> Tensor:
-    """Put what is decided, noised to sigma, in place of latent frames 1, 2, ..."""
-    if held is None:
-        return latents
-    end = 1 + held.shape[2]
-    return torch.cat([latents[:, :, :1], add_noise(held, noise[:, :, 1:end], sigma), latents[:, :, end:]], dim=2)

@@ -1,0 +1,221 @@
+"""Put into effect what a profile asks of the machine; refuse at once, in one line, what cannot work here.
+
+Everything here is diffusers' own: layerwise casting, group offload, attention dispatch, regional compilation. Separate
+from `loading` because none of it changes what a model is, and each option has to be checked before weights are read.
+
+Which options compose with the reference is written in docs/wan.md; those that do not are refused in `check_options`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from realmaster.errors import ConfigError, MemoryLimitError
+from realmaster.models.checkpoint import list_weights, read_header
+from realmaster.models.context_parallel import check_context_parallel, share_tokens
+from realmaster.models.machine import inspect_machine
+from realmaster.models.memory_settings import MemorySettings
+from realmaster.models.placement import OneAtATime, count_bytes, free_bytes
+from realmaster.models.profiles import Profile
+from realmaster.types import round_up_frames
+
+logger = logging.getLogger(__name__)
+
+GB = 1e9
+ROOM_FOR_WORK = 8e9  # bytes kept free beside two experts: activations of 32,760 tokens, and a tile of the autoencoder
+FP8 = torch.float8_e4m3fn
+
+
+def check_options(profile: Profile, *, mode: str, device: torch.device) -> None:
+    """Refuse options that cannot work together, with this reference mode, or on this device.
+
+    Raises:
+        ConfigError: naming the setting, what it needs, and what to set instead.
+    """
+    memory = profile.memory
+    if memory.attention_backend is not None:
+        check_attention_backend(memory.attention_backend)
+    if memory.step_cache == "mag":
+        _check_ratios(profile)
+    if memory.step_cache != "none" and profile.few_step.enabled:
+        raise ConfigError(
+            f"expected memory.step_cache none with few-step sampling, got {memory.step_cache}: "
+            f"{profile.few_step.num_inference_steps} steps are too different from each other to skip any"
+        )
+    if profile.few_step.enabled and profile.few_step.lora is None:
+        raise ConfigError(
+            "expected the file of a distilled LoRA for few-step sampling, got none: name it with --few-step"
+        )
+    if memory.offload == "experts" and profile.checkpoint.transformer_2 is None:
+        raise ConfigError(
+            f"expected memory.offload none or group for {profile.name}, which has one transformer, got experts: "
+            "choose group to fit a smaller card"
+        )
+    if memory.offload == "group" and memory.compile and memory.offload_stream and device.type == "cuda":
+        raise ConfigError(
+            "expected memory.offload_stream false with memory.compile and memory.offload group, got true: "
+            "compiled blocks must not see weights arrive on another stream; set it false, or compile false"
+        )
+    if memory.layerwise_fp8 and memory.dtype == "float32" and device.type != "cpu":
+        raise ConfigError(
+            "expected memory.dtype bfloat16 with memory.layerwise_fp8, got float32: set memory.dtype=bfloat16"
+        )
+    if memory.dtype == "float16" and device.type == "cpu":
+        raise ConfigError("expected memory.dtype float32 or bfloat16 on a CPU, got float16: set memory.dtype=float32")
+    if mode == "joint" and memory.context_parallel > 1:
+        raise ConfigError(
+            f"expected memory.context_parallel 1 with the joint reference, got {memory.context_parallel}: parts of one "
+            "sequence [reference, noisy] would not know which part they are; use a cached adapter"
+        )
+    if memory.context_parallel > 1 and profile.reference.spatial_scale != 1:
+        raise ConfigError(
+            f"expected reference.spatial_scale 1 with memory.context_parallel, got {profile.reference.spatial_scale}: "
+            "positions of a smaller reference are not shared out; set one of them to 1"
+        )
+    check_context_parallel(memory)
+
+
+def check_attention_backend(name: str) -> None:
+    """Refuse an attention back-end that does not exist, or whose package is not installed.
+
+    Raises:
+        ConfigError: with the names there are, or with what is missing.
+    """
+    from diffusers.models.attention_dispatch import AttentionBackendName, _check_attention_backend_requirements
+
+    names = [member.value for member in AttentionBackendName]
+    if name not in names:
+        shown = ", ".join(value for value in names if not value.startswith("_"))
+        raise ConfigError(f"expected memory.attention_backend among {shown}, got {name!r}: choose one of them")
+    try:
+        _check_attention_backend_requirements(AttentionBackendName(name))
+    except RuntimeError as error:
+        raise ConfigError(
+            f"memory.attention_backend {name}: {str(error).splitlines()[0]} Or set it to native"
+        ) from error
+
+
+def check_sizes(profile: Profile, folder: Path, *, transformer: str) -> None:
+    """Refuse sizes that do not divide into whole tokens, and windows that are no whole latent frames.
+
+    Raises:
+        ConfigError: with the nearest sizes that do.
+    """
+    vae = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+    patch = json.loads((folder / transformer / "config.json").read_text(encoding="utf-8"))["patch_size"]
+    stages = len(vae.get("dim_mult", (1, 2, 4, 4)))
+    side = vae.get("scale_factor_spatial") or 2 ** (stages - 1) * (vae.get("patch_size") or 1)
+    time, multiple = vae.get("scale_factor_temporal") or 4, side * max(patch[1:])
+    for size in (profile.size, *profile.size.buckets):
+        for name, pixels in (("height", size.height), ("width", size.width)):
+            if pixels % multiple:
+                below, above = pixels // multiple * multiple, -(-pixels // multiple) * multiple
+                raise ConfigError(
+                    f"expected a {name} in multiples of {multiple} pixels for {profile.name}, got {pixels}: "
+                    f"the nearest are {below} and {above}"
+                )
+    for name in ("num_frames", "overlap"):
+        frames = getattr(profile.window, name)
+        if frames % time != 1:
+            above = round_up_frames(frames, time)
+            raise ConfigError(
+                f"expected window.{name} of {time}n+1 frames for {profile.name}, got {frames}: "
+                f"the nearest are {above - time} and {above}"
+            )
+
+
+def check_room(profile: Profile, transformers: Mapping[str, str], *, device: torch.device, dtype: torch.dtype) -> None:
+    """Refuse a checkpoint whose weights alone are larger than the memory they are to be in.
+
+    Raises:
+        MemoryLimitError: with both figures and the setting that helps.
+    """
+    memory = profile.memory
+    each = [
+        _weights(profile.folder / part, 1 if memory.layerwise_fp8 else dtype.itemsize) for part in transformers.values()
+    ]
+    facts = inspect_machine(profile.folder)
+    if device.type != "cuda" or memory.offload != "none":
+        needed, free = sum(each), facts.free_memory_gb * GB
+        if needed > free:
+            no_cuda = " (no CUDA device is used)" if device.type == "cpu" else ""
+            raise MemoryLimitError(
+                f"expected {needed / GB:.1f} GB of free host memory for the transformers of {profile.name}, got "
+                f"{free / GB:.1f} GB{no_cuda}: set memory.layerwise_fp8=true, or choose a smaller profile"
+            )
+    if device.type == "cuda" and memory.offload != "group":
+        needed = sum(each) if memory.offload == "none" else max(each)
+        free = free_bytes(device) or 0
+        if needed > free:
+            less = "memory.offload=group" if memory.offload == "experts" or len(each) == 1 else "memory.offload=experts"
+            raise MemoryLimitError(
+                f"expected {needed / GB:.1f} GB free on {device} for the transformers of {profile.name}, got "
+                f"{free / GB:.1f} GB: set {less}, or memory.layerwise_fp8=true"
+            )
+
+
+def apply_options(
+    autoencoder: Any, experts: Mapping[str, Any], memory: MemorySettings, *, device: torch.device, dtype: torch.dtype
+) -> None:
+    """Set tiling, float8 storage, attention back-end, context parallelism and compilation, in the order they need.
+
+    Adapters come before this: layerwise casting and compilation take the layers as they find them.
+    """
+    if memory.vae_tiling:
+        autoencoder.enable_tiling()
+    for expert in experts.values():
+        if memory.layerwise_fp8:
+            expert.enable_layerwise_casting(storage_dtype=FP8, compute_dtype=dtype)
+        if memory.attention_backend is not None:
+            expert.set_attention_backend(memory.attention_backend)
+        share_tokens(expert, memory)
+        if memory.compile:
+            expert.compile_repeated_blocks()
+
+
+def place(experts: Mapping[str, Any], memory: MemorySettings, *, device: torch.device) -> OneAtATime | None:
+    """Put the transformers where they belong; give the swap if one at a time is on the device.
+
+    Two experts that both fit, with room for the work, are not swapped.
+    """
+    if memory.offload == "group":
+        for expert in experts.values():
+            expert.enable_group_offload(
+                onload_device=device,
+                offload_device=torch.device("cpu"),
+                offload_type="block_level",
+                num_blocks_per_group=memory.blocks_per_group,
+                use_stream=memory.offload_stream and device.type == "cuda",
+                record_stream=memory.offload_stream and device.type == "cuda",
+            )
+        return None
+    if memory.offload == "experts":
+        needed, free = sum(count_bytes(expert) for expert in experts.values()), free_bytes(device)
+        if free is not None and needed + ROOM_FOR_WORK > free:
+            logger.info("%.1f GB of experts, %.1f GB free on %s: one at a time", needed / GB, free / GB, device)
+            return OneAtATime(experts, device)
+    for expert in experts.values():
+        expert.to(device)
+    return None
+
+
+def _check_ratios(profile: Profile) -> None:
+    for name, ratios in (("ratios", profile.step_cache.ratios), ("ratios_2", profile.step_cache.ratios_2)):
+        if not ratios and (name == "ratios" or profile.checkpoint.transformer_2 is not None):
+            raise ConfigError(
+                f"expected step_cache.{name} for memory.step_cache mag, got none: they are measured for a checkpoint "
+                "(docs/wan.md says how), or choose first_block"
+            )
+
+
+def _weights(part: Path, bytes_per_number: int) -> float:
+    """Bytes of a part's weights at a precision, from the files' headers alone."""
+    tensors = [entry for file in list_weights(part, remedy="fetch it again") for entry in read_header(file)[0].values()]
+    return float(sum(prod(entry["shape"]) for entry in tensors) * bytes_per_number)
