@@ -120,6 +120,14 @@ def test_flow_difference_is_the_difference_of_speeds(make_scene: Callable[..., F
     assert flow_difference(slow, fast) == pytest.approx(1.5, abs=0.25)
 
 
+def test_flow_is_compared_where_the_reference_has_texture_to_follow(make_scene: Callable[..., Frames]) -> None:
+    scene = make_scene(speed=2.0, height=96, width=320)
+    walled = scene.copy()
+    walled[:, :, 100:] = 128  # a bare wall over two thirds of the frame, on which any flow is a guess
+    assert flow_difference(walled, noisy(walled, 2.0)) < 0.5
+    assert flow_difference(np.full_like(scene, 128), scene) is None
+
+
 def test_flicker_ignores_motion_and_sees_pumping_light(moving: Frames) -> None:
     pumping = moving.astype(np.float32)
     pumping[1::2] += 12.0

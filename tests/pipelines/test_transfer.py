@@ -81,12 +81,28 @@ def test_light_alone_keeps_every_hue_and_follows_the_luminance(frame: np.ndarray
 
 
 def test_a_steady_fit_follows_a_flicker_less_and_starts_afresh_at_a_cut(frame: np.ndarray) -> None:
-    small = shrink(frame) // 2
+    small = cv2.resize(frame, (80, 60), interpolation=cv2.INTER_AREA) // 2
     fit = SteadyFit(TransferSettings(steadiness=0.8))
     bright, dark = (small * 1.5).astype(np.uint8), (small * 0.5).astype(np.uint8)
-    first = apply_change(frame // 2, fit.fit(small, bright)).mean()
-    steady = apply_change(frame // 2, fit.fit(small, dark)).mean()
+    first = apply_change(frame // 2, fit.fit(small, small, bright)).mean()
+    steady = apply_change(frame // 2, fit.fit(small, small, dark)).mean()
     plain = apply_change(frame // 2, fit_change(small, dark, TransferSettings())).mean()
     assert first - steady < 0.3 * (first - plain)
-    cut = shrink(255 - frame)
-    np.testing.assert_array_equal(fit.fit(cut, cut // 2), fit_change(cut, cut // 2, TransferSettings()))
+    cut = cv2.resize(255 - frame, (80, 60), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(fit.fit(cut, cut, cut // 2), fit_change(cut, cut // 2, TransferSettings()))
+
+
+def test_a_steady_change_stays_on_the_surface_it_was_made_for() -> None:
+    wide = np.random.default_rng(3).integers(90, 160, (30, 60, 3), dtype=np.uint8)
+    wide = cv2.resize(wide, (240, 96), interpolation=cv2.INTER_CUBIC)
+    bright = wide.copy()
+    bright[:, 60:100] += 60  # a surface that the model makes lighter
+    errors = {}
+    for speed in (0, 3):
+        fit = SteadyFit(TransferSettings(steadiness=0.95))
+        for index in range(8):
+            view = slice(speed * index, speed * index + 160)
+            maps = fit.fit(wide[:, view], wide[:, view], bright[:, view])
+        out = apply_change(wide[:, view], maps).astype(int)
+        errors[speed] = np.abs(out - bright[:, view]).mean()
+    assert errors[3] < errors[0] + 1.0  # left behind on the screen, it would be 5 levels worse

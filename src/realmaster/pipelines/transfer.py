@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from realmaster.media.motion import can_flow, follow, registration, visible_in_both
 from realmaster.models.profiles import TransferSettings
 
 Image = npt.NDArray[np.float32]
@@ -34,31 +35,41 @@ _DARK = 0.02  # keeps the gain of nearly black pixels bounded
 class SteadyFit:
     """Fit frame after frame, each fit mixed with the one before: light that changes slowly cannot flicker.
 
-    A cut (neighbouring guides that differ by more than 30 levels in the mean) starts afresh.
+    The one before is first moved along the render's optical flow, so that the change stays on the surfaces it was made
+    for; what comes into view has nothing to be mixed with. A cut (neighbouring renders that differ by more than 30
+    levels in the mean) starts afresh.
     """
 
     def __init__(self, settings: TransferSettings) -> None:
         """Begin a clip."""
         self.settings = settings
         self.maps: Image | None = None
-        self.guide: Frame | None = None
+        self.render: Frame | None = None
 
-    def begin(self, guides: Frames, translated: Frames) -> None:
+    def begin(self, render: Frame, guides: Frames, translated: Frames) -> None:
         """Begin at the mean of some frames' fits, guides and translated uint8 [F, h, w, 3], not at the first one's."""
         fits = [fit_change(guide, frame, self.settings) for guide, frame in zip(guides, translated, strict=True)]
-        self.maps, self.guide = np.mean(fits, axis=0, dtype=np.float32), guides[0]
+        self.maps, self.render = np.mean(fits, axis=0, dtype=np.float32), render
 
-    def fit(self, guide: Frame, translated: Frame) -> Image:
-        """Fit the change of the next frame, as `fit_change` does."""
+    def fit(self, render: Frame, guide: Frame, translated: Frame) -> Image:
+        """Fit the change of the next frame, as `fit_change` does; `render` [h, w, 3] is what the flow is measured on."""
         maps = fit_change(guide, translated, self.settings)
-        if self.maps is not None and self.guide is not None and not is_cut(self.guide, guide):
-            maps = maps + np.float32(self.settings.steadiness) * (self.maps - maps)
-        self.maps, self.guide = maps, guide
+        if self.maps is not None and self.render is not None and not is_cut(self.render, render):
+            maps = self._mix(maps, self.maps, _luminance(self.render), _luminance(render))
+        self.maps, self.render = maps, render
         return maps
+
+    def _mix(self, maps: Image, before: Image, start: Frame, end: Frame) -> Image:
+        share: Image | np.float32 = np.float32(self.settings.steadiness)
+        if can_flow(*start.shape):
+            forward, backward = registration(start, end), registration(end, start)
+            before = np.dstack([follow(part, backward) for part in _by_four(before)])
+            share = share * visible_in_both(forward, backward)[..., None].astype(np.float32)
+        return np.asarray(maps + share * (before - maps), dtype=np.float32)
 
 
 def is_cut(before: Frame, after: Frame) -> bool:
-    """Say whether two neighbouring guides uint8 [h, w, 3] are of different shots."""
+    """Say whether two neighbouring frames uint8 [h, w, 3] are of different shots."""
     return float(cv2.absdiff(before, after).mean()) > _CUT_LEVELS
 
 

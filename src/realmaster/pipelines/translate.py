@@ -245,12 +245,13 @@ class Translator:
         """Carry the change of one window's new frames to the input's own resolution."""
         # the clip's first frame is alone in its latent and comes out lighter or darker: it takes the next one's change
         first = min(1, len(window.frames) - 1)
+        renders = _resize(window.frames, translated.guide.shape[1:3])
         if steady.maps is None:
-            steady.begin(translated.guide[first:], translated.frames[first:])
+            steady.begin(renders[first], translated.guide[first:], translated.frames[first:])
         out = []
         for index in range(window.num_held, len(window.frames) - window.num_padding):
             shown = max(index, first)
-            maps = steady.fit(translated.guide[shown], translated.frames[shown])
+            maps = steady.fit(renders[index], translated.guide[shown], translated.frames[shown])
             weight = strength if masks is None else np.asarray(strength * next(masks), dtype=np.float32)
             out.append(apply_change(window.frames[index], maps, strength=weight))
         return np.stack(out)
@@ -269,7 +270,7 @@ class Translator:
         return SamplingSettings.from_mapping(values, source="the settings of this call")
 
 
-def _resize(frames: Frames, size: tuple[int, int]) -> Frames:
+def _resize(frames: Frames, size: tuple[int, ...]) -> Frames:
     """Resize uint8 frames to (height, width): by area averages where they shrink."""
     height, width = size
     smaller = frames.shape[1] >= height and frames.shape[2] >= width

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realmaster.evaluation.metrics.frames import Frames, grey, shown_pair
-from realmaster.evaluation.metrics.motion import can_flow, follow, registration, visible_in_both
+from realmaster.media.motion import can_flow, follow, registration, visible_in_both
 
 _NOTHING = 1e-3  # levels of 255: below it the input stands still and a ratio to it says nothing
 

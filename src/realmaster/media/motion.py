@@ -1,4 +1,4 @@
-"""Optical flow (DIS, Kroeger et al., 2016), warping and occlusion: what the flow and flicker metrics share.
+"""Optical flow (DIS, Kroeger et al., 2016), warping and occlusion: shared by the metrics and by what must not flicker.
 
 Two settings, each for its question. `motion` stops at a quarter of the resolution, where film grain does not move the
 result: for comparing motions. `registration` goes to full resolution without smoothing afterwards, seven times the
@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from realmaster.evaluation.metrics.frames import Plane
-
+Plane = npt.NDArray[np.uint8]  # [H, W]
 Flow = npt.NDArray[np.float32]  # [H, W, 2], pixels, x then y
+_TEXTURE = 3e-5  # smaller eigenvalue of the structure tensor; noise of one level of 255 makes 1e-5
 _SMALLEST_SIDE = 32  # DIS needs a few patches of eight pixels at its coarsest scale
 
 
@@ -65,6 +65,15 @@ def visible_in_both(forward: Flow, backward: Flow) -> npt.NDArray[np.bool_]:
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     miss = follow(forward, backward) + backward
     return np.asarray(inside & (np.sum(miss * miss, axis=-1) < 1.0), dtype=np.bool_)
+
+
+def textured(plane: Plane) -> npt.NDArray[np.bool_]:
+    """Return the pixels of [H, W] with texture that a flow can follow in both directions (Shi and Tomasi, 1994).
+
+    The structure tensor of Sobel gradients, over 7 x 7 pixels, has both eigenvalues well above those of noise.
+    """
+    eigenvalues = cv2.cornerMinEigenVal(plane.astype(np.float32) / 255, blockSize=7, ksize=3)
+    return np.asarray(eigenvalues > _TEXTURE, dtype=np.bool_)
 
 
 def _flow(estimator: Any, start: Plane, end: Plane) -> Flow:
