@@ -15,8 +15,8 @@ import numpy as np
 from realmaster.evaluation.metrics import Flicker, colour_change, edge_agreement
 from realmaster.evaluation.metrics.flicker import mean_flicker, pair_flicker
 from realmaster.evaluation.metrics.flow import pair_flow_difference
-from realmaster.media.motion import can_flow
 from realmaster.evaluation.side_by_side import Frame, evenly, frames_of, resized, side_by_side
+from realmaster.media.motion import can_flow
 from realmaster.types import ClipInfo
 
 MIN_EDGE_RECALL = 0.80

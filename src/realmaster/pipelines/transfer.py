@@ -52,7 +52,7 @@ class SteadyFit:
         self.maps, self.render = np.mean(fits, axis=0, dtype=np.float32), render
 
     def fit(self, render: Frame, guide: Frame, translated: Frame) -> Image:
-        """Fit the change of the next frame, as `fit_change` does; `render` [h, w, 3] is what the flow is measured on."""
+        """Fit the change of the next frame, as `fit_change` does; the flow is measured on `render` [h, w, 3]."""
         maps = fit_change(guide, translated, self.settings)
         if self.maps is not None and self.render is not None and not is_cut(self.render, render):
             maps = self._mix(maps, self.maps, _luminance(self.render), _luminance(render))
