@@ -56,7 +56,7 @@ gpu: $(READY) ## the work that needs a GPU: train nano on PAIRS, time the full s
 
 nano: $(READY) ## train nano again from a folder of exact pairs: make nano PAIRS=folder; writes runs/nano/
 	@test -d "$(PAIRS)" || { echo "make: expected a folder of exact pairs at '$(PAIRS)', found none: make one with 'realmaster render', then 'make nano PAIRS=folder'" >&2; exit 2; }
-	$(VENV)/bin/realmaster train nano --pairs "$(PAIRS)" --output runs/nano --recipe recipes/nano-cpu.yaml $(ARGS)
+	$(VENV)/bin/realmaster nano train --pairs "$(PAIRS)" --output runs/nano --recipe recipes/nano-cpu.yaml $(ARGS)
 
 dist: $(READY) ## build the wheel and the source archive into dist/
 	$(RUN) build --no-isolation

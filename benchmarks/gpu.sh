@@ -22,4 +22,4 @@ for file in benchmarks/*.py; do
     "$python" "$file" --device cuda
 done
 echo "== training nano on $PAIRS"
-"$realmaster" train nano --pairs "$PAIRS" --output runs/nano-gpu --recipe recipes/nano-gpu.yaml
+"$realmaster" nano train --pairs "$PAIRS" --output runs/nano-gpu --recipe recipes/nano-gpu.yaml

@@ -23,7 +23,8 @@ COMMANDS = {
     "doctor": LazyCommand("realmaster.cli.doctor:command", "Say what is installed and what this machine can run."),
     "render": LazyCommand("realmaster.cli.render:command", "Render exact pairs: one scene, as an engine and a camera."),
     "evaluate": LazyCommand("realmaster.cli.evaluate:command", "Score outputs against their inputs and the truth."),
-    "train": LazyCommand("realmaster.cli.train:command", "Train the models of a profile from a folder of pairs."),
+    "train": LazyCommand("realmaster.cli.train:command", "Train an adapter: a profile's base learns to read renders."),
+    "nano": LazyCommand("realmaster.cli.nano:command", "Make the embedded models again."),
     "adapter": LazyCommand("realmaster.cli.adapter:command", "Inspect adapter files; carry them to other programs."),
 }
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}

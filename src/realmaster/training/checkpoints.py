@@ -128,8 +128,8 @@ class Checkpoints:
             return tensors, json.loads((checkpoint.folder / STATE).read_text(encoding="utf-8"))
         except (OSError, ValueError, SafetensorError) as error:
             raise ConfigError(
-                f"expected a whole checkpoint in {checkpoint.folder}, could not read it ({error}): remove the folder to "
-                "go on from the one before"
+                f"expected a whole checkpoint in {checkpoint.folder}, could not read it ({error}): remove that folder "
+                "to go on from the one before"
             ) from error
 
     def _remove_old(self) -> None:

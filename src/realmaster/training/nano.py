@@ -34,7 +34,7 @@ class LoraSettings(Settings):
 
 
 class NanoRecipe(Settings):
-    """Everything `realmaster train nano` does, in order."""
+    """Everything `realmaster nano train` does, in order."""
 
     size: tuple[int, int] = Field((72, 128), description="height and width in pixels at which nano works")
     device: str = Field("auto", description="cpu, cuda, or auto: the fastest there is")

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from realmaster.config import Settings
 from realmaster.models.adapter_metadata import Expert
-from realmaster.training.cache import CacheSettings
+from realmaster.training.cache_settings import CacheSettings
 from realmaster.training.optimizer import OptimizerSettings
 from realmaster.training.step import NoiseSettings, ReferenceSettings
 from realmaster.training.timesteps import TimestepSettings
@@ -24,13 +24,15 @@ class DataSettings(Settings):
 
     manifest: Path = Field(description="JSONL or CSV of pairs, or a folder with manifest.jsonl")
     cache: Path | None = Field(None, description="folder of encoded latents and text; None is cache/ in the run folder")
-    workers: int = Field(1, ge=1, description="processes that read and encode clips into the cache")
+    workers: int = Field(1, ge=0, description="processes that read and encode clips into the cache")
     batch_size: int = Field(1, ge=1, description="clips of a forward, on each device")
     accumulation: int = Field(1, ge=1, description="forwards of an optimizer step, on each device")
     drop_captions: float = Field(
         0.1, ge=0, le=1, description="share of captions left out, so that guidance can be used"
     )
-    encode: CacheSettings = CacheSettings()
+    encode: CacheSettings = Field(description="sizes, frames, cropping, augmentation of what is cached")
+    skip_broken: bool = Field(False, description="leave broken rows out, each with a warning")
+    readers: int = Field(0, ge=0, description="processes that read the cache ahead of the training")
 
 
 class AdapterSettings(Settings):
@@ -84,6 +86,7 @@ class ValidationSettings(Settings):
     manifest: Path | None = Field(None, description="pairs to translate; None validates on nothing")
     every: int = Field(250, ge=1, description="optimizer steps between validations; each leaves a checkpoint")
     num_clips: int = Field(4, ge=1, description="first rows of the manifest")
+    num_frames: int | None = Field(None, ge=1, description="first frames of each; None takes all")
     num_inference_steps: int | None = Field(None, ge=1, description="denoising steps; None takes the profile's")
     guidance_scale: float | None = Field(None, ge=0, description="weight of the prompt; None takes the profile's")
     seed: int = Field(0, ge=0, description="seed of every clip")
@@ -96,9 +99,10 @@ class TrainSettings(Settings):
 
     profile: str = Field(description="profile whose base is trained over; `realmaster doctor` lists them")
     model_dir: Path | None = Field(None, description="checkpoint elsewhere than on the hub: as --model-dir")
+    set: dict[str, Any] = Field({}, description="other settings of the profile for validation: size.width: 640")
     output: Path = Field(description="run folder; run again to go on")
     seed: int = Field(0, ge=0, description="seed of data, noise and initial weights")
-    device: str = Field("auto", description="cpu, cuda, or auto: the fastest there is")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto is the fastest there is")
     threads: int | None = Field(None, ge=1, description="CPU threads; None leaves PyTorch's choice")
     data: DataSettings
     reference: ReferenceSettings = ReferenceSettings()

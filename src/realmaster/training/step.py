@@ -4,7 +4,7 @@ The loss is on target tokens alone. The reference is clean, at timestep 0, and s
 `cached` or `joint` (`models/reference.py`). Separate from the run, because here is everything that decides what is
 learnt, and nothing of devices, processes and files.
 
-Letters: B batch, C latent channels, F latent frames, H, W latent pixels, L text tokens, D width; latents [B, C, F, H, W].
+Letters: B batch, C latent channels, F latent frames, H, W latent pixels, L text tokens, D width.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from realmaster.config import Settings
 from realmaster.diffusion.flow import add_noise, per_sample, velocity
 from realmaster.models.reference import ReferenceAttention, joint_velocity
+from realmaster.training.dataset import Batch
 from realmaster.training.timesteps import SigmaRange, TimestepSettings, draw_sigmas, loss_weights
 
 
@@ -30,7 +31,6 @@ class ReferenceSettings(Settings):
     mode: Literal["cached", "joint"] = Field(
         "cached", description="own stream with cached keys and values, or one sequence"
     )
-    spatial_scale: int = Field(1, ge=1, le=2, description="how much smaller the reference's sides are; 2 saves tokens")
     adapted: bool = Field(
         True, description="whether the LoRA is on in the reference's own stream; off, that stream needs no gradient"
     )
@@ -49,17 +49,6 @@ class NoiseSettings(Settings):
     first_frame: float = Field(
         0.0, ge=0, le=1, description="share of samples that are given their first latent frame clean, free of loss"
     )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Clips of one size: latents [B, C, F, H, W], text [B, L, D], and a name and a seed for each clip."""
-
-    target_latents: Tensor
-    reference_latents: Tensor
-    text: Tensor
-    names: tuple[str, ...]
-    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -82,10 +71,10 @@ def noise_batch(
     device: torch.device | str,
 ) -> Noised:
     """Draw a sigma and noise for every clip from its own seed, so that draws do not depend on who computes them."""
-    clean = batch.target_latents.to(device, torch.float32)
+    clean = batch["target_latents"].to(device, torch.float32)
     frames = clean.shape[2]
     sigmas, drawn, kept = [], [], torch.ones(len(clean), 1, frames, 1, 1)
-    for row, seed in enumerate(batch.seeds):
+    for row, seed in enumerate(batch["seed"]):
         generator = torch.Generator().manual_seed(seed)
         sigmas.append(draw_sigmas(1, generator, timesteps, within, shift=shift))
         still, first = torch.rand(2, generator=generator).tolist()
@@ -113,10 +102,10 @@ class InContextStep(nn.Module):
     A module of its own around the transformer, so that DDP sees one forward where `cached` makes two.
     """
 
-    def __init__(self, transformer: Any, settings: ReferenceSettings) -> None:
-        """Wrap a transformer that has its LoRA; `reading` makes it read references."""
+    def __init__(self, transformer: Any, settings: ReferenceSettings, *, spatial_scale: int = 1) -> None:
+        """Wrap a transformer that has its LoRA; `reading` makes it read references at 1/`spatial_scale` of the size."""
         super().__init__()
-        self.transformer, self.settings = transformer, settings
+        self.transformer, self.settings, self.spatial_scale = transformer, settings, spatial_scale
         self.attention: ReferenceAttention | None = None
 
     @contextmanager
@@ -134,7 +123,7 @@ class InContextStep(nn.Module):
         self, noisy_latents: Tensor, reference_latents: Tensor, timesteps: Tensor, text: Tensor, reference_text: Tensor
     ) -> Tensor:
         """Predict the velocity of the noisy target; the cached reference reads `reference_text`, the empty prompt."""
-        scale = self.settings.spatial_scale
+        scale = self.spatial_scale
         if self.attention is None:
             return joint_velocity(
                 self.transformer, noisy_latents, reference_latents, timesteps, text, spatial_scale=scale

@@ -47,7 +47,7 @@ class SigmaRange(NamedTuple):
 
 
 def range_of(expert: str, boundary: float | None) -> SigmaRange:
-    """Give an expert's range: `transformer` from the boundary up, `transformer_2` below; all of it without a boundary."""
+    """Give an expert's range: `transformer` from the boundary up, `transformer_2` below it; all where there is none."""
     if boundary is None:
         return SigmaRange()
     return SigmaRange(boundary, 1.0) if expert == "transformer" else SigmaRange(0.0, boundary)

@@ -1,0 +1,168 @@
+"""What a run stands on: profile, models, cache, experts, put together in the order that memory asks for.
+
+Separate from the run's steps. Text encoder and autoencoder are on the device while the cache is made; the text encoder
+is dropped before the transformer comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from realmaster.data.manifest import ManifestRow, read_manifest
+from realmaster.errors import ConfigError
+from realmaster.models.adapter_metadata import Expert
+from realmaster.models.loading import Models, check_checkpoint, load_parts, missing_remedy
+from realmaster.models.machine import check_device
+from realmaster.models.profiles import Profile, load_profile
+from realmaster.training.cache import build_cache, is_built
+from realmaster.training.dataset import CachedDataset
+from realmaster.training.experts import TrainedExpert, add_trainable_lora, prepare_memory
+from realmaster.training.residence import TrainedOneAtATime
+from realmaster.training.settings import TrainSettings
+from realmaster.training.validation import read_validation
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from realmaster.training.run import ShowCache
+
+
+class RememberedText(Models):
+    """Models whose prompts come from the cache; the text encoder is asked for others only."""
+
+    dataset: CachedDataset
+    known: frozenset[str] = frozenset()
+
+    def encode_text(self, prompts: Sequence[str]) -> Tensor:
+        """Give embeddings [B, L, D], from the cache if all of them are there."""
+        if not set(prompts) <= self.known:
+            return super().encode_text(prompts)
+        return torch.stack([self.dataset.text(prompt) for prompt in prompts]).to(self.device)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the steps need."""
+
+    profile: Profile
+    models: Models
+    dataset: CachedDataset
+    experts: dict[Expert, TrainedExpert]
+    validation_rows: list[ManifestRow]
+
+
+def prepare(settings: TrainSettings, accelerator: Accelerator, *, show_cache: ShowCache | None = None) -> Prepared:
+    """Read the data, load the base, make the cache, and make every expert of the settings ready.
+
+    Raises:
+        ConfigError, DataError, MissingWeightsError, AdapterError: see `realmaster.training.run.train`.
+    """
+    if settings.device != "auto":
+        check_device(settings.device)
+    profile = load_profile(
+        settings.profile,
+        model_dir=settings.model_dir,
+        changes={
+            **settings.set,
+            "reference.mode": settings.reference.mode,
+            "reference.spatial_scale": settings.data.encode.reference_scale,
+        },
+    )
+    names = profile.transformers
+    for name in settings.experts:
+        if name not in names:
+            raise ConfigError(
+                f"experts: expected {' or '.join(names)} for profile {profile.name!r}, got {name}: it has one "
+                "transformer, leave the other out"
+            )
+    rows = read_manifest(settings.data.manifest, skip_broken=settings.data.skip_broken)
+    validation_rows = read_validation(settings.validation)
+    texts = {"", profile.sampling.negative_prompt, *(row.caption for row in validation_rows)}
+    captions = sorted(texts)
+    encode, folder = settings.data.encode, settings.cache_folder
+    built = is_built(rows, encode, folder, captions=captions, skip_broken=settings.data.skip_broken)
+    dtype = getattr(torch, settings.memory.dtype or profile.memory.dtype)
+    models = _load(profile, accelerator.device, dtype, text_encoder=not built)
+    if built:
+        dataset = CachedDataset(rows, folder, encode, skip_broken=settings.data.skip_broken)
+    else:
+        dataset = build_cache(
+            rows,
+            models,
+            encode,
+            folder,
+            workers=settings.data.workers,
+            skip_broken=settings.data.skip_broken,
+            captions=captions,
+            progress=show_cache,
+        )
+    remembered = RememberedText(**{field.name: getattr(models, field.name) for field in fields(models)})
+    remembered.dataset, remembered.known = dataset, frozenset(captions)
+    remembered.text_encoder, remembered.drop_text_encoder = None, True
+    remembered.reference_adapted = settings.reference.adapted
+    experts = _make_experts(remembered, profile, settings, accelerator, dtype)
+    return Prepared(profile, remembered, dataset, experts, validation_rows)
+
+
+def _load(profile: Profile, device: torch.device, dtype: torch.dtype, *, text_encoder: bool) -> Models:
+    """Load the base: for nano the plain one, which an adapter stands on, not the transformer trained whole."""
+    names = {**profile.transformers, "transformer": "transformer"}
+    check_checkpoint(profile, names)
+    models = load_parts(
+        profile.folder,
+        **names,
+        device=device,
+        dtype=dtype,
+        max_length=profile.text.max_length,
+        boundary=profile.sampling.boundary,
+        drop_text_encoder=not text_encoder,
+        transformers_on_host=True,
+        remedy=missing_remedy(profile),
+    )
+    if profile.memory.vae_tiling:
+        models.autoencoder.enable_tiling()
+    return models
+
+
+def _make_experts(
+    models: Models, profile: Profile, settings: TrainSettings, accelerator: Accelerator, dtype: torch.dtype
+) -> dict[Expert, TrainedExpert]:
+    device = accelerator.device
+    loaded = models.experts
+    for name in settings.experts:
+        add_trainable_lora(
+            loaded[name],
+            rank=settings.adapter.rank,
+            alpha=settings.adapter.alpha,
+            seed=settings.seed,
+            start_from=settings.adapter.start_from,
+        )
+    stay: set[int] = set()
+    for transformer in loaded.values():
+        prepare_memory(transformer, settings.memory, device, dtype)
+        if settings.memory.offload_blocks:
+            offloaded = list(transformer.blocks)[-settings.memory.offload_blocks :]
+            stay |= {id(p) for block in offloaded for p in block.parameters() if not p.requires_grad}
+    if settings.parallel == "ddp":  # FSDP places its shards itself
+        models.swap = TrainedOneAtATime(loaded, device, frozenset(stay))
+        if len(loaded) == 1:
+            models.swap.bring(next(iter(loaded)))
+    reference_text = models.encode_text([""]).to(device, torch.float32)
+    experts: dict[Expert, TrainedExpert] = {}
+    for name in settings.experts:
+        models.bring(name)
+        experts[name] = TrainedExpert(
+            name,
+            loaded[name],
+            settings,
+            accelerator,
+            shift=profile.sampling.shift,
+            boundary=profile.sampling.boundary,
+            reference_text=reference_text,
+        )
+    return experts
