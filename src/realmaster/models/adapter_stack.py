@@ -6,6 +6,7 @@ and may change layers that an adapter does not.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,9 +43,11 @@ def stack_loras(experts: Mapping[str, Any], loras: Sequence[tuple[Path | Mapping
                     str(file), use_safetensors=True, local_files_only=True, return_lora_metadata=True
                 )
                 _check_state(file, state, linear_sizes(experts[expert]))
-                experts[expert].load_lora_adapter(
-                    state, prefix="transformer", adapter_name=f"stacked_{number}", metadata=config
-                )
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")  # it is meant
+                    experts[expert].load_lora_adapter(
+                        state, prefix="transformer", adapter_name=f"stacked_{number}", metadata=config
+                    )
             except (ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
                 reason = str(error).strip().splitlines()
                 raise AdapterError(
