@@ -7,7 +7,7 @@ itself calls later: nothing is decided here that a user of the Python API would 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realmaster.errors import MediaError, OutputError
 
@@ -24,15 +24,31 @@ def place_page(report: str | None, output: Path) -> Path | None:
     return None if report is None else Path(report)
 
 
-def refuse_profile(name: str) -> None:
-    """Refuse a profile that does not exist.
+def refuse_profile(
+    name: str, *, model_dir: str | None = None, words: tuple[str, ...] = (), few_step: str | None = None
+) -> dict[str, Any]:
+    """Refuse a profile or a setting that does not exist, or weights that are not there; give the settings to change.
 
     Raises:
-        ConfigError: with the names there are.
+        ConfigError, MissingWeightsError, AdapterError: with the names there are, or with the file.
     """
-    from realmaster.models.profiles import load_profile
+    from realmaster.models.checkpoint import check_parts
+    from realmaster.models.profiles import load_profile, missing_remedy, read_changes
 
-    load_profile(name)
+    changes = read_changes(words)
+    if few_step is not None:
+        from realmaster.models.adapter_metadata import find_adapter
+
+        find_adapter(Path(few_step))
+        changes |= {"few_step.enabled": True, "few_step.lora": str(Path(few_step))}
+    profile = load_profile(name, model_dir=model_dir, changes=changes)
+    if profile.checkpoint.hub is not None:
+        check_parts(
+            profile.folder,
+            ("vae", "tokenizer", "text_encoder", *profile.transformers.values()),
+            remedy=missing_remedy(profile),
+        )
+    return changes
 
 
 def refuse_missing(adapter: str | None, protect: str | None) -> None:

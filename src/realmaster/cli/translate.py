@@ -31,12 +31,16 @@ MAX_PROMPT_CHARACTERS = 2000  # text encoders read 512 tokens at most; more woul
 @click.argument("input")
 @click.option("-o", "--output", required=True, help="Where to write: a video file, or a folder with --codec images.")
 @click.option("-p", "--prompt", default="", help="What to see, above all the weather: 'overcast day, soft light'.")
-@click.option("--negative-prompt", default="", help="What not to see. It acts through --guidance-scale.")
+@click.option("--negative-prompt", help="What not to see. It acts through --guidance-scale.  [default: profile]")
 @click.option("--profile", default="nano", show_default=True, help="Which models; `realmaster doctor` lists them.")
+@click.option("--model-dir", metavar="FOLDER", help="Where the models are.  [default: REALMASTER_MODEL_DIR, else hub]")
 @click.option("--adapter", metavar="FILE", help="In-context adapter (.safetensors) instead of the profile's own.")
 @click.option("--reference", type=click.Choice(["cached", "joint"]), help="How the render is read.  [default: profile]")
 @click.option("--num-inference-steps", type=click.IntRange(1, 1000), help="Denoising steps.  [default: profile]")
 @click.option("--guidance-scale", type=Number(0, 100), help="Weight of the prompt; 1 is off.  [default: profile]")
+@click.option("--guidance-scale-2", type=Number(0, 100), help="The same for the low-noise expert.  [default: profile]")
+@click.option("--few-step", metavar="FILE", help="Sample in few steps, by this distilled LoRA, without guidance.")
+@click.option("--set", "changes", metavar="NAME=VALUE", multiple=True, help="Change a setting of the profile.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--strength", type=Number(0, 1), default=1.0, show_default=True, help="0 keeps the render, 1 the photo.")
 @click.option(
@@ -62,12 +66,16 @@ def command(
     input: str,
     output: str,
     prompt: str,
-    negative_prompt: str,
+    negative_prompt: str | None,
     profile: str,
+    model_dir: str | None,
     adapter: str | None,
     reference: Literal["cached", "joint"] | None,
     num_inference_steps: int | None,
     guidance_scale: float | None,
+    guidance_scale_2: float | None,
+    few_step: str | None,
+    changes: tuple[str, ...],
     seed: int,
     strength: float,
     protect: str | None,
@@ -86,7 +94,7 @@ def command(
     """
     began = time.perf_counter()
     page = place_page(report, Path(output))
-    for name, text in (("--prompt", prompt), ("--negative-prompt", negative_prompt)):
+    for name, text in (("--prompt", prompt), ("--negative-prompt", negative_prompt or "")):
         if len(text) > MAX_PROMPT_CHARACTERS:
             raise ConfigError(
                 f"expected {name} of at most {MAX_PROMPT_CHARACTERS} characters, got {len(text)}: shorten it"
@@ -102,8 +110,9 @@ def command(
         overwrite=overwrite,
         inputs=(adapter, protect),
     )
-    refuse_profile(profile)
+    settings = refuse_profile(profile, model_dir=model_dir, words=changes, few_step=few_step)
 
+    from realmaster.models.context_parallel import is_first
     from realmaster.models.machine import check_device
     from realmaster.pipelines.translate import Translator
 
@@ -111,7 +120,9 @@ def command(
         check_device(device)
     starting = time.perf_counter() - began
     with progress_bar(quiet=quiet) as progress:
-        translator = Translator.from_profile(profile, adapter=adapter, reference=reference, device=device)
+        translator = Translator.from_profile(
+            profile, adapter=adapter, reference=reference, device=device, model_dir=model_dir, changes=settings
+        )
         translation = translator.translate(
             input,
             output,
@@ -119,6 +130,7 @@ def command(
             negative_prompt=negative_prompt,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
+            guidance_scale_2=guidance_scale_2,
             seed=seed,
             strength=strength,
             protect=protect,
@@ -128,6 +140,8 @@ def command(
             overwrite=overwrite,
             progress=progress,
         )
+    if not is_first():
+        return
     for warning in translation.warnings:
         click.echo(f"realmaster: warning: {warning}", err=True)
     seconds = {"start": starting, **translation.seconds}

@@ -30,7 +30,7 @@ def check_context_parallel(memory: MemorySettings) -> None:
     if asked not in (1, started):
         raise ConfigError(
             f"expected {asked} processes for memory.context_parallel, got {started}: "
-            f"run `torchrun --nproc-per-node {asked} -m realmaster translate ...`"
+            f"run `torchrun --nproc-per-node {asked} --no-python realmaster translate ...`"
         )
 
 

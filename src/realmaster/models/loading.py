@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -24,12 +24,12 @@ from realmaster.models.causal_conv import use_planar_convolutions
 from realmaster.models.checkpoint import check_parts, check_revision
 from realmaster.models.machine_options import apply_options, check_options, check_room, check_sizes, place
 from realmaster.models.placement import OneAtATime
-from realmaster.models.profiles import Profile
+from realmaster.models.profiles import SHIPPED, Profile, missing_remedy
 from realmaster.models.text import encode_prompts
 
 logger = logging.getLogger(__name__)
 
-SHIPPED = "reinstall realmaster, or make them with `make nano`"
+__all__ = ["SHIPPED", "Models", "check_checkpoint", "load_parts", "load_profile_models", "missing_remedy"]
 
 
 @dataclass
@@ -174,7 +174,7 @@ def load_profile_models(
     reference: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
-) -> tuple[Models, str]:
+) -> tuple[Models, Literal["cached", "joint"]]:
     """Load what a profile names and give the models with the reference mode they were trained for.
 
     An `adapter` goes over the plain base instead of the profile's own; `reference` asks for a mode; `dtype` goes before
@@ -208,7 +208,7 @@ def load_profile_models(
         boundary=profile.sampling.boundary,
         drop_text_encoder=memory.drop_text_encoder,
         transformers_on_host=memory.offload != "none" or memory.layerwise_fp8,
-        remedy=remedy_for(profile),
+        remedy=missing_remedy(profile),
     )
     if chosen is not None:
         metadata = load_adapters(
@@ -234,18 +234,8 @@ def check_checkpoint(profile: Profile, transformers: dict[str, str] | None = Non
     """
     names, folder = transformers or profile.transformers, profile.folder
     check_revision(folder, hub=profile.checkpoint.hub, revision=profile.checkpoint.revision)
-    check_parts(folder, ("vae", "tokenizer", "text_encoder", *names.values()), remedy=remedy_for(profile))
+    check_parts(folder, ("vae", "tokenizer", "text_encoder", *names.values()), remedy=missing_remedy(profile))
     check_sizes(profile, folder, transformer=names["transformer"])
-
-
-def remedy_for(profile: Profile) -> str:
-    """Say how the weights of a profile come onto this machine."""
-    if profile.checkpoint.hub is None:
-        return SHIPPED
-    return (
-        f"fetch them with `realmaster models download {profile.name}`, or name their folder with --model-dir or the "
-        "variable REALMASTER_MODEL_DIR"
-    )
 
 
 @contextmanager

@@ -113,8 +113,9 @@ def check_sizes(profile: Profile, folder: Path, *, transformer: str) -> None:
     stages = len(vae.get("dim_mult", (1, 2, 4, 4)))
     side = vae.get("scale_factor_spatial") or 2 ** (stages - 1) * (vae.get("patch_size") or 1)
     time, multiple = vae.get("scale_factor_temporal") or 4, side * max(patch[1:])
-    for size in (profile.size, *profile.size.buckets):
-        for name, pixels in (("height", size.height), ("width", size.width)):
+    sizes = [(profile.size.height, profile.size.width), *((size.height, size.width) for size in profile.size.buckets)]
+    for height, width in sizes:
+        for name, pixels in (("height", height), ("width", width)):
             if pixels % multiple:
                 below, above = pixels // multiple * multiple, -(-pixels // multiple) * multiple
                 raise ConfigError(

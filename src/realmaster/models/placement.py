@@ -35,9 +35,13 @@ class OneAtATime:
         home = self.home.setdefault(name, {})
         for key, tensor in _tensors(self.modules[name]):
             home[key] = tensor.data
-            tensor.data = tensor.data.to(self.device, non_blocking=True)
+            tensor.data = self.copy(tensor.data)
         self.present = name
         logger.info("%s is on %s", name, self.device)
+
+    def copy(self, tensor: Tensor) -> Tensor:
+        """Copy a tensor onto the device."""
+        return tensor.to(self.device, non_blocking=True)
 
     def leave(self) -> None:
         """Let the module that is on the device leave it."""

@@ -19,6 +19,7 @@ from realmaster.models.checkpoint import find_checkpoint
 from realmaster.models.memory_settings import MemorySettings, StepCacheSettings
 
 PROFILES = Path(__file__).with_suffix("")
+SHIPPED = "reinstall realmaster, or make them with `make nano`"
 
 
 class Checkpoint(Settings):
@@ -233,6 +234,16 @@ def load_profile(
     else:
         raise ConfigError(f"expected a profile among {', '.join(list_profiles())}, got {name!r}: choose one of them")
     return profile.change(changes or {}).at(model_dir)
+
+
+def missing_remedy(profile: Profile) -> str:
+    """Say how the weights of a profile come onto this machine."""
+    if profile.checkpoint.hub is None:
+        return SHIPPED
+    return (
+        f"fetch them with `realmaster models download {profile.name}`, or name their folder with --model-dir or the "
+        "variable REALMASTER_MODEL_DIR"
+    )
 
 
 def read_changes(words: tuple[str, ...] | list[str]) -> dict[str, Any]:

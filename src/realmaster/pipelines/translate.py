@@ -6,7 +6,7 @@ the input's own pixels (`transfer`), write, and go on with the next window.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -19,9 +19,13 @@ from realmaster.errors import ConfigError, MediaError
 from realmaster.media.encode import Codec
 from realmaster.media.reader import open_clip
 from realmaster.media.writer import ClipWriter
+from realmaster.models.context_parallel import is_first, join_processes
 from realmaster.models.loading import Models, load_profile_models
 from realmaster.models.machine import check_device
 from realmaster.models.profiles import Profile, SamplingSettings, load_profile
+from realmaster.models.step_caches import step_caches
+from realmaster.pipelines.denoise import Mode
+from realmaster.pipelines.enlarge import enlarge
 from realmaster.pipelines.protect import Weights, open_mask
 from realmaster.pipelines.sampling import Prompt, Stopwatch, TranslatedWindow, WindowSampler
 from realmaster.pipelines.transfer import SteadyFit, apply_change
@@ -30,6 +34,7 @@ from realmaster.types import ClipInfo
 
 Frames = npt.NDArray[np.uint8]
 Progress = Callable[[int, int | None], None]
+_REMEMBERED = 8  # prompts whose embeddings are kept: 4 MB each at full size
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,10 @@ class Translation:
 class Translator:
     """A profile's models, ready to translate clips."""
 
-    def __init__(self, profile: Profile, models: Models, *, mode: str, load_seconds: float = 0.0) -> None:
+    def __init__(self, profile: Profile, models: Models, *, mode: Mode, load_seconds: float = 0.0) -> None:
         """Use loaded models; `from_profile` loads them."""
         self.profile, self.models, self.mode, self.load_seconds = profile, models, mode, load_seconds
+        self.texts: dict[tuple[str, str], Prompt] = {}
 
     @classmethod
     def from_profile(
@@ -61,11 +67,23 @@ class Translator:
         reference: Literal["cached", "joint"] | None = None,
         device: str | None = None,
         dtype: Any = None,
+        model_dir: str | Path | None = None,
+        changes: Mapping[str, Any] | None = None,
     ) -> Self:
         """Load a profile's models onto a device (the fastest there is by default).
 
+        Args:
+            name: a profile, or a YAML file of one's own.
+            adapter: in-context adapter, instead of the profile's own.
+            reference: how the render is read, if not as the adapter was trained.
+            device: torch's name of it.
+            dtype: of transformers and text encoder, instead of the profile's.
+            model_dir: folder of the checkpoint, or one with a subfolder of the profile's name.
+            changes: settings of the profile by their dotted names, such as {"memory.offload": "group"}.
+
         Raises:
-            ConfigError: no such profile or device. MissingWeightsError: a part is not there.
+            ConfigError: no such profile, device or setting, or options that cannot work here.
+            MissingWeightsError: a part is not there. MemoryLimitError: there is no room for it.
             AdapterError: it does not fit.
         """
         import torch
@@ -73,7 +91,8 @@ class Translator:
         if device is not None:
             check_device(device)
         watch = Stopwatch()
-        profile = load_profile(name)
+        profile = load_profile(name, model_dir=model_dir, changes=changes)
+        device = join_processes(profile.memory, device)
         with watch.stage("load"):
             models, mode = load_profile_models(
                 profile,
@@ -90,9 +109,10 @@ class Translator:
         output: str | Path,
         *,
         prompt: str = "",
-        negative_prompt: str = "",
+        negative_prompt: str | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
+        guidance_scale_2: float | None = None,
         seed: int = 0,
         strength: float = 1.0,
         protect: str | Path | None = None,
@@ -108,9 +128,11 @@ class Translator:
             clip: anything `realmaster.media.reader.open_clip` reads.
             output: written under a temporary name and renamed when whole.
             prompt: what to see, above all the weather; empty leaves it to the render.
-            negative_prompt: what guidance leads away from; acts where guidance_scale is not 1.
+            negative_prompt: what guidance leads away from; acts where guidance_scale is not 1; None is the profile's.
             num_inference_steps: denoising steps; None takes the profile's.
-            guidance_scale: weight of the prompt, 1 is off; None takes the profile's.
+            guidance_scale: weight of the prompt, 1 is off; None takes the profile's. With two experts it is both's,
+                unless guidance_scale_2 is given too.
+            guidance_scale_2: the low-noise expert's.
             seed: same seed, same machine, same bytes.
             strength: 0 keeps the render, 1 gives the translation.
             protect: image or clip whose white stays as rendered, or a segmentation with ids, "seg.png#3,17".
@@ -124,7 +146,8 @@ class Translator:
             MediaError: the clip or mask cannot be read. OutputError: the output cannot be written.
             ConfigError: a setting is out of bounds. NumericalError: the model failed.
         """
-        sampling = self._sampling(num_inference_steps, guidance_scale)
+        sampling = self._sampling(num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt)
+        negative_prompt = sampling.negative_prompt
         if not 0 <= strength <= 1:
             raise ConfigError(
                 f"expected a strength from 0 to 1, got {strength}: 0 keeps the render, 1 translates fully"
@@ -145,7 +168,7 @@ class Translator:
             writer = ClipWriter(
                 output, info, codec=codec, audio_from=clip if info.has_audio else None,
                 audio_start_seconds=start_seconds, overwrite=overwrite,
-            )  # fmt: skip
+            ) if is_first() else _NoWriter()  # fmt: skip
             done = 0
             with writer:
                 chunks = _timed(reader.chunks(self.profile.window.num_frames), watch)
@@ -170,6 +193,7 @@ class Translator:
             "negative_prompt": negative_prompt,
             "num_inference_steps": sampling.num_inference_steps,
             "guidance_scale": sampling.guidance_scale,
+            **({} if sampling.guidance_scale_2 is None else {"guidance_scale_2": sampling.guidance_scale_2}),
             "seed": seed,
             "strength": strength,
             "protect": None if protect is None else str(protect),
@@ -185,16 +209,17 @@ class Translator:
         frames: Frames,
         *,
         prompt: str = "",
-        negative_prompt: str = "",
+        negative_prompt: str | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
+        guidance_scale_2: float | None = None,
         seed: int = 0,
         strength: float = 1.0,
     ) -> Frames:
         """Translate frames in memory: uint8 [F, H, W, 3] to the same shape. Arguments as in `translate`."""
-        sampling = self._sampling(num_inference_steps, guidance_scale)
+        sampling = self._sampling(num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt)
         stream = self._translate_stream(
-            iter([frames]), prompt, negative_prompt, sampling, seed, strength, None, Stopwatch()
+            iter([frames]), prompt, sampling.negative_prompt, sampling, seed, strength, None, Stopwatch()
         )
         return np.concatenate(list(stream))
 
@@ -212,20 +237,37 @@ class Translator:
         """Translate a stream of chunks [n, H, W, 3] window by window; memory holds one window, whatever the length."""
         profile = self.profile
         sampler = WindowSampler(
-            self.models, mode=self.mode, spatial_scale=profile.reference.spatial_scale, sampling=sampling, seed=seed
+            self.models,
+            mode=self.mode,
+            spatial_scale=profile.reference.spatial_scale,
+            sampling=sampling,
+            seed=seed,
+            memory=profile.memory,
+            decode_guide=profile.transfer.channels != "pixels",
         )
         try:
             with watch.stage("encode"):
-                text = sampler.encode_prompt(prompt, negative_prompt)
+                text = self._encode_prompt(sampler, prompt, negative_prompt)
             before: TranslatedWindow | None = None
             steady = SteadyFit(profile.transfer)
-            for window in cut_windows(chunks, profile.window, time_stride=self.models.time_stride):
-                before = self._translate_window(sampler, window, text, before, watch)
-                with watch.stage("transfer"):
-                    translated = self._carry_over(window, before, steady, strength, masks)
-                yield translated
+            with step_caches(profile, self.models.experts, sampler.denoiser.num_steps):
+                for window in cut_windows(chunks, profile.window, time_stride=self.models.time_stride):
+                    before = self._translate_window(sampler, window, text, before, watch)
+                    with watch.stage("transfer"):
+                        translated = self._carry_over(window, before, steady, strength, masks)
+                    yield translated
         finally:
             sampler.remove()
+
+    def _encode_prompt(self, sampler: WindowSampler, prompt: str, negative_prompt: str) -> Prompt:
+        """Encode prompts, or remember them: the text encoder may have been dropped since."""
+        key = (prompt, negative_prompt)
+        if key not in self.texts:
+            encoded = sampler.encode_prompt(prompt, negative_prompt)
+            while len(self.texts) >= _REMEMBERED:
+                self.texts.pop(next(iter(self.texts)))
+            self.texts[key] = encoded
+        return self.texts[key]
 
     def _translate_window(
         self, sampler: WindowSampler, window: Window, text: Prompt, before: TranslatedWindow | None, watch: Stopwatch
@@ -243,6 +285,11 @@ class Translator:
         masks: Iterator[Weights] | None,
     ) -> Frames:
         """Carry the change of one window's new frames to the input's own resolution."""
+        if self.profile.transfer.channels == "pixels":
+            new = range(window.num_held, len(window.frames) - window.num_padding)
+            weights = [strength if masks is None else strength * next(masks) for _ in new]
+            pairs = zip(new, weights, strict=True)
+            return np.stack([enlarge(window.frames[i], translated.frames[i], strength=weight) for i, weight in pairs])
         # the clip's first frame is alone in its latent and comes out lighter or darker: it takes the next one's change
         first = min(1, len(window.frames) - 1)
         renders = _resize(window.frames, translated.guide.shape[1:3])
@@ -264,10 +311,52 @@ class Translator:
         columns = max(2, round((area * aspect) ** 0.5 / stride))
         return rows * stride, columns * stride
 
-    def _sampling(self, num_inference_steps: int | None, guidance_scale: float | None) -> SamplingSettings:
-        asked = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
-        values = self.profile.sampling.model_dump() | {k: v for k, v in asked.items() if v is not None}
+    def _sampling(
+        self,
+        num_inference_steps: int | None,
+        guidance_scale: float | None,
+        guidance_scale_2: float | None,
+        negative_prompt: str | None,
+    ) -> SamplingSettings:
+        asked = {
+            "num_inference_steps": num_inference_steps,
+            "guidance_scale": guidance_scale,
+            "guidance_scale_2": guidance_scale_2,
+            "negative_prompt": negative_prompt,
+        }
+        base = self.profile.effective_sampling
+        if guidance_scale_2 is not None and base.boundary is None:
+            raise ConfigError(
+                f"expected one guidance scale for {self.profile.name}, which has one transformer, got a second: "
+                "leave it out"
+            )
+        guided = any(scale not in (None, 1) for scale in (guidance_scale, guidance_scale_2))
+        if self.profile.few_step.enabled and guided:
+            raise ConfigError(
+                "expected few-step sampling without guidance, as it was distilled, got a guidance scale: leave it out"
+            )
+        values = base.model_dump() | {k: v for k, v in asked.items() if v is not None}
+        if guidance_scale is not None and guidance_scale_2 is None:
+            values["guidance_scale_2"] = None  # one scale given is meant for both experts
         return SamplingSettings.from_mapping(values, source="the settings of this call")
+
+
+class _NoWriter:
+    """Stands where the writer is in the first of several processes that share a clip."""
+
+    warnings: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was begun."""
+
+    def write(self, frames: Frames) -> None:
+        """Leave the frames to the first process."""
+
+    def close(self) -> None:
+        """Nothing was begun."""
 
 
 def _resize(frames: Frames, size: tuple[int, ...]) -> Frames:
