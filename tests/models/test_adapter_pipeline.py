@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import safetensors
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from safetensors.torch import load_file, save_file
@@ -12,7 +13,10 @@ from safetensors.torch import load_file, save_file
 from realmaster.errors import AdapterError, MissingWeightsError
 from realmaster.models.adapter import NAME, load_adapters
 from realmaster.models.adapter_convert import export_adapter, export_merged
+from realmaster.models.adapter_files import read_lora
+from realmaster.models.adapter_merge import merge_lora
 from realmaster.models.adapter_metadata import read_header
+from realmaster.models.adapter_names import LoraKey, write_key
 from realmaster.models.adapter_stack import stack_loras
 from realmaster.models.profiles import Profile, load_profile
 from tiny_adapters import write_pair, write_single
@@ -124,6 +128,24 @@ def test_merging_with_strength_zero_copies_the_base(checkpoint: Path, adapter: P
                        for name, tensor in base.items())  # fmt: skip
 
 
+def test_merging_holds_one_shard_at_a_time(
+    checkpoint: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    opened, saved = safetensors.safe_open, safetensors.torch.save_file
+    monkeypatch.setattr(safetensors, "safe_open", lambda file, **how: done.append("read") or opened(file, **how))
+    monkeypatch.setattr(
+        safetensors.torch, "save_file", lambda tensors, file, **how: done.append("write") or saved(tensors, file, **how)
+    )
+    lora, base = read_lora(files(adapter)[0]), checkpoint / "transformer"
+    done.clear()
+    merge_lora(base, lora, tmp_path / "merged")
+    assert done == ["read", "write"] * len(list(base.glob("*.safetensors")))
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "merged").iterdir()}
+    (tmp_path / "new").touch()
+    assert modes == {(tmp_path / "new").stat().st_mode & 0o777}, "readable by whoever may read a new file"
+
+
 def test_merging_refuses_another_base_and_a_base_with_a_file_missing(
     checkpoint: Path, adapter: Path, tmp_path: Path
 ) -> None:
@@ -153,6 +175,24 @@ def test_a_further_lora_is_stacked_with_its_weight(checkpoint: Path, adapter: Pa
     both = pipeline(checkpoint)
     both.transformer, both.transformer_2 = map(WanTransformer3DModel.from_pretrained, twice)
     torch.testing.assert_close(clip(stock), clip(both), atol=1e-4, rtol=1e-4)
+
+
+def test_a_distilled_lora_with_biases_and_norms_is_read_as_diffusers_reads_it(tmp_path: Path) -> None:
+    """Published distilled LoRAs also change biases (`.diff_b`) and carry norms that diffusers leaves out (`.diff`)."""
+    lora = read_lora(write_single(tmp_path / "adapter"))
+    state: dict[str, torch.Tensor] = {}
+    for module, (down, up) in lora.pairs.items():
+        name = write_key(LoraKey(module, "alpha"), "comfyui").removesuffix("alpha")
+        state |= {f"{name}lora_down.weight": down, f"{name}lora_up.weight": up}
+        state[f"{name}diff_b"] = torch.full((up.shape[0],), 0.05)
+    for block in range(3):
+        state[f"diffusion_model.blocks.{block}.norm3.diff"] = torch.zeros(48)
+    path = tmp_path / "distilled.safetensors"
+    save_file(state, path)
+    model = tiny_transformer(0)
+    stack_loras({"transformer": model}, [(path, 1.0)])
+    layer = model.blocks[1].attn1.to_q
+    torch.testing.assert_close(layer.lora_B["stacked_0"].bias, torch.full((48,), 0.05), atol=1e-6, rtol=0)
 
 
 def _alone(file: Path) -> Path:

@@ -134,9 +134,6 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]
     Raises:
         NumericalError: a tensor holds NaN or infinity. OutputError: the disk is full. Nothing is left in either case.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise NumericalError(
@@ -144,10 +141,25 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary(path) as part:
-        try:
-            save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, part, metadata=header)
-        except SafetensorError as error:  # how the library reports a full disk
-            raise cannot_write(path, error) from error
+        save_tensors({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, part, header)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
+    """Write a safetensors file with the permissions that any new file here gets (the library's own are its owner's).
+
+    Raises:
+        OutputError: the disk is full, or the file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path.touch()
+    mode = path.stat().st_mode
+    try:
+        save_file(tensors, path, metadata=header)
+    except SafetensorError as error:
+        raise cannot_write(path, error) from error
+    path.chmod(mode)
 
 
 def _named(pairs: dict[str, tuple[Tensor, Tensor]], form: Format) -> dict[str, Tensor]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realmaster.errors import AdapterError, MissingWeightsError, OutputError
-from realmaster.media.output import cannot_write, temporary
+from realmaster.media.output import temporary
 from realmaster.models.adapter_checks import check_lora
-from realmaster.models.adapter_files import Lora
+from realmaster.models.adapter_files import Lora, save_tensors
 from realmaster.models.adapter_metadata import KEY
 from realmaster.models.checkpoint import list_weights, read_header
 
@@ -67,8 +67,7 @@ def merged(weight: Tensor, lora: Lora, module: str, *, strength: float = 1.0) ->
 
 
 def _merge_file(file: Path, lora: Lora, output: Path, strength: float) -> None:
-    from safetensors import SafetensorError, safe_open
-    from safetensors.torch import save_file
+    from safetensors import safe_open
 
     tensors = {}
     with safe_open(file, framework="pt") as shard:
@@ -79,7 +78,4 @@ def _merge_file(file: Path, lora: Lora, output: Path, strength: float) -> None:
     header = {"format": "pt"}
     if lora.metadata is not None:
         header[KEY] = lora.metadata.model_dump_json(exclude_none=True)
-    try:
-        save_file(tensors, output, metadata=header)
-    except SafetensorError as error:  # how the library reports a full disk
-        raise cannot_write(output, error) from error
+    save_tensors(tensors, output, header)
