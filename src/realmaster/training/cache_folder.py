@@ -166,7 +166,7 @@ class CacheFolder:
         dtype = getattr(torch, self.settings.dtype)
         tensors = {"target": target, "reference": reference}
         stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
-        _write(self.latents_file(clip, variant), save(stored, metadata={"format": "pt", "bucket": str(clip.bucket)}))
+        _write(self.latents_file(clip, variant), save(stored, metadata={"bucket": str(clip.bucket)}))
 
     def read_latents(self, clip: ClipKey, variant: int) -> tuple[Tensor, Tensor]:
         """Read target and reference latents [C, F, h, w].
@@ -182,7 +182,7 @@ class CacheFolder:
         used = embedding.detach().cpu().ne(0).any(dim=1).nonzero()
         length = int(used[-1]) + 1 if len(used) else 0
         stored = {"text": embedding[:length].detach().cpu().contiguous()}
-        _write(self.text_file(caption), save(stored, metadata={"format": "pt"}))
+        _write(self.text_file(caption), save(stored))
 
     def read_text(self, caption: str) -> Tensor:
         """Read a caption's embedding [L, D], zero beyond its last token.

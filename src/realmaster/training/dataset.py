@@ -133,6 +133,10 @@ class CachedDataset(torch.utils.data.Dataset[Sample]):
         """Give the manifest's row of a clip."""
         return self._clips[index][0]
 
+    def clip_key(self, index: int) -> ClipKey:
+        """Give the name of a clip in the cache."""
+        return self._clips[index][1]
+
     def first_frame(self, index: int) -> int:
         """Give the frame, at the cache's rate, at which a clip begins in its file."""
         return self._clips[index][1].first_frame
