@@ -6,14 +6,13 @@ Separate because scoring wants two clips at their own size and whole, where trai
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from realmaster.data.manifest import parse_object
 from realmaster.errors import ConfigError, MediaError
 from realmaster.media.reader import open_clip
 
@@ -94,11 +93,9 @@ def read_frames(path: Path) -> Frames:
 
 def _row(line: str, folder: Path, where: str) -> PairRow:
     try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{where}: expected one JSON object a line ({error.msg}): correct the line") from error
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: expected a JSON object, got {type(values).__name__}: correct the line")
+        values = parse_object(line)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
     columns = ("id", "reference_video", "video", "caption", "engine_weather", "camera_weather")
     missing = [column for column in columns if not isinstance(values.get(column), str)]
     if missing:

@@ -119,10 +119,17 @@ class Draw:
 class Bucketed(Protocol):
     """What the sampler asks of a dataset."""
 
-    buckets: Sequence[str]
-    """Bucket of each index."""
-    num_variants: int
-    digest: str
+    @property
+    def buckets(self) -> Sequence[str]:
+        """Give the bucket of each index."""
+
+    @property
+    def num_variants(self) -> int:
+        """Count the versions of each clip."""
+
+    @property
+    def digest(self) -> str:
+        """Name the data."""
 
     def __len__(self) -> int:
         """Count the clips."""
