@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,12 +35,15 @@ from realmaster.models.reference_joint import joint_velocity
 __all__ = ["ReferenceAttention", "ReferenceCache", "joint_velocity"]
 
 
-@dataclass(frozen=True)
 class Task:
-    """What the self-attentions of one forward do: write into a cache, or read one."""
+    """What the self-attentions of one forward do: write into a cache, or read one.
 
-    write: ReferenceCache | None = None
-    read: CacheReader | None = None
+    No dataclass: FSDP2 takes those apart in a block's arguments and makes new ones, and a write would be lost.
+    """
+
+    def __init__(self, *, write: ReferenceCache | None = None, read: CacheReader | None = None) -> None:
+        """Say what to do; one of the two is given."""
+        self.write, self.read = write, read
 
 
 _task: ContextVar[Task | None] = ContextVar("reference_task", default=None)

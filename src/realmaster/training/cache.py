@@ -10,35 +10,32 @@ Letters: C latent channels, F frames, h, w latent pixels.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from realmaster.data.content import ContentHashes
-from realmaster.data.manifest import BrokenRow, ManifestRow, refuse_broken
-from realmaster.data.pair_reader import Frames, PairWindow, measure_pair, read_window
-from realmaster.errors import DataError, MediaError, NumericalError, OutputError
+from realmaster.data.manifest import ManifestRow, refuse_broken
+from realmaster.data.pair_reader import Frames, read_window
+from realmaster.errors import DataError, MediaError, NumericalError
 from realmaster.models.loading import Models
-from realmaster.training.buckets import check_buckets, choose_bucket
-from realmaster.training.cache_folder import CacheFolder, ClipKey, PairPlan, content_of, read_maker
+from realmaster.training.buckets import check_buckets
+from realmaster.training.cache_folder import CacheFolder, PairPlan, content_of, read_maker
+from realmaster.training.cache_plan import Job, check_space, list_jobs, plan_pairs
 from realmaster.training.cache_readers import Claim, Readers
 from realmaster.training.cache_settings import CacheSettings
 from realmaster.training.dataset import CachedDataset
 from realmaster.training.latents import latent_scaling
-from realmaster.types import VideoShape
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int | None], None]
 _CAPTIONS_AT_ONCE = 8
-_SPARE_BYTES = 64 * 2**20  # what a file system wants for itself, and room for plans and hashes
 
 
 def build_cache(
@@ -76,19 +73,28 @@ def build_cache(
         space_stride=models.space_stride,
         reference_scale=settings.reference_scale,
     )
-    cache = CacheFolder.create(Path(folder), settings, models)
-    with Readers(workers) as readers:
-        plans, broken = _plan(rows, cache, readers)
-        refuse_broken(broken, num_rows=len(rows), skip_broken=skip_broken)
-        wanted = dict.fromkeys(["", *captions, *(row.caption for row in plans)])
-        texts = [caption for caption in wanted if not cache.text_file(caption).is_file()]
-        every = _jobs(plans, cache)
-        jobs = [job for job in every if not job.file.is_file()]
-        logger.info("cache %s: %d latents there, %d to make; %d captions to encode",
-                    folder, len(every) - len(jobs), len(jobs), len(texts))  # fmt: skip
-        _check_space(cache, models, jobs, len(texts))
-        _encode_captions(cache, models, texts)
-        _encode_clips(cache, models, jobs, readers, progress, num_there=len(every) - len(jobs))
+    with ExitStack() as text_encoder:
+        if read_maker(Path(folder)) is None:
+            text_encoder.enter_context(text_encoder_of(models))
+        cache = CacheFolder.create(Path(folder), settings, models)
+        with Readers(workers) as readers:
+            plans, broken = plan_pairs(rows, cache, readers)
+            refuse_broken(broken, num_rows=len(rows), skip_broken=skip_broken)
+            wanted = dict.fromkeys(["", *captions, *(row.caption for row in plans)])
+            texts = [caption for caption in wanted if not cache.text_file(caption).is_file()]
+            every = list_jobs(plans, cache)
+            jobs = [job for job in every if not job.file.is_file()]
+            logger.info(
+                "cache %s: %d latents there, %d to make; %d captions to encode",
+                folder, len(every) - len(jobs), len(jobs), len(texts),
+            )  # fmt: skip
+            if texts:
+                text_encoder.enter_context(text_encoder_of(models))
+                cache = CacheFolder.create(Path(folder), settings, models)  # a text encoder loaded just now is checked
+            check_space(cache, models, jobs, len(texts))
+            _encode_captions(cache, models, texts)
+            text_encoder.close()  # makes room for the autoencoder where the profile wants that
+            _encode_clips(cache, models, jobs, readers, progress, num_there=len(every) - len(jobs))
     return CachedDataset(rows, cache.folder, settings, skip_broken=skip_broken)
 
 
@@ -138,119 +144,27 @@ def encode_frames(models: Models, frames: Frames) -> Tensor:
         return ((latents - mean) / std)[0].float()
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One entry to make."""
+@contextmanager
+def text_encoder_of(models: Models) -> Iterator[None]:
+    """Keep a text encoder loaded for many captions, if it comes and goes with each by the profile's wish.
 
-    row: ManifestRow
-    clip: ClipKey
-    variant: int
-    file: Path
-
-    def window(self, settings: CacheSettings) -> PairWindow:
-        """Say what is to be read, and how it is shown."""
-        bucket, scale = self.clip.bucket, settings.reference_scale
-        return PairWindow(
-            video=self.row.video,
-            reference_video=self.row.reference_video,
-            first_frame=self.clip.first_frame,
-            num_frames=bucket.num_frames,
-            size=(bucket.height, bucket.width),
-            reference_size=(bucket.height // scale, bucket.width // scale),
-            frame_rate=settings.frame_rate,
-            image_rate=settings.image_rate,
-            holds_last=settings.shorter == "hold",
-            is_stretched=settings.fit == "stretch",
-            augmentations=settings.augmentations if self.variant else (),
-            seed=int(self.file.stem[:12], 16),  # the name is a hash of clip, variant, augmentations and their seed
-        )
-
-
-def _plan(
-    rows: Sequence[ManifestRow], cache: CacheFolder, readers: Readers
-) -> tuple[dict[ManifestRow, PairPlan], list[BrokenRow]]:
-    """Find a bucket for each pair; what could not be used last time is tried again."""
-    settings, hashes = cache.settings, ContentHashes(cache.hashes_file)
-    plans: dict[ManifestRow, PairPlan] = {}
-    broken: dict[ManifestRow, BrokenRow] = {}
-    waiting: list[tuple[ManifestRow, str, Future[VideoShape]]] = []
-    for row in rows:
-        try:
-            content = content_of(hashes, row)
-        except MediaError as error:
-            broken[row] = BrokenRow(row.where, str(error))
-            continue
-        plan = cache.find_plan(content)
-        if plan is not None and plan.reason is None:
-            plans[row] = plan
-            continue
-        measure = {"frame_rate": settings.frame_rate, "image_rate": settings.image_rate}
-        waiting.append((row, content, readers.submit(measure_pair, row, **measure)))
-    hashes.save()
-    for row, content, future in waiting:
-        try:
-            plans[row] = _plan_pair(content, readers.result(future), settings)
-            cache.write_plan(content, plans[row])
-        except MediaError as error:
-            broken[row] = BrokenRow(row.where, str(error))
-            cache.write_plan(content, PairPlan((), str(error)))
-    order = {row: index for index, row in enumerate(rows)}
-    return dict(sorted(plans.items(), key=lambda item: order[item[0]])), [broken[row] for row in rows if row in broken]
-
-
-def _plan_pair(content: str, shape: VideoShape, settings: CacheSettings) -> PairPlan:
-    bucket = choose_bucket(
-        settings.buckets,
-        num_frames=shape.num_frames,
-        height=shape.height,
-        width=shape.width,
-        hold_short=settings.shorter == "hold",
-    )
-    if bucket is None:
-        fewest = min(bucket.num_frames for bucket in settings.buckets)
-        raise MediaError(
-            f"expected at least {fewest} frames at {settings.frame_rate} a second, the pair has {shape.num_frames}: "
-            "add a shorter bucket, or set shorter to hold"
-        )
-    count = max(1, shape.num_frames // bucket.num_frames) if settings.longer == "split" else 1
-    return PairPlan(tuple(ClipKey(content, bucket, index * bucket.num_frames) for index in range(count)))
-
-
-def _jobs(plans: dict[ManifestRow, PairPlan], cache: CacheFolder) -> list[_Job]:
-    """List every entry once, however often its pair stands in the manifest."""
-    jobs = [
-        _Job(row, clip, variant, cache.latents_file(clip, variant))
-        for row, plan in plans.items()
-        for clip in plan.clips
-        for variant in range(cache.settings.num_variants)
-    ]
-    return list({job.file: job for job in jobs}.values())
-
-
-def _check_space(cache: CacheFolder, models: Models, jobs: Sequence[_Job], num_texts: int) -> None:
-    """Refuse to begin what the disk cannot hold; latents are counted exactly, captions at their longest."""
-    config = models.autoencoder.config
-    itemsize = getattr(torch, cache.settings.dtype).itemsize
-    needed = 0
-    for job in jobs:
-        bucket = job.clip.bucket
-        shape = VideoShape(bucket.num_frames, bucket.height, bucket.width).latents(
-            time_stride=models.time_stride, space_stride=config.scale_factor_spatial
-        )
-        values = config.z_dim * shape.num_frames * shape.height * shape.width
-        needed += int((values + values // cache.settings.reference_scale**2) * itemsize)
-    if num_texts:
-        text_encoder = models.text_encoder
-        if text_encoder is None:
-            raise DataError(f"expected the text encoder to encode {num_texts} captions, got none: load it")
-        needed += num_texts * cache.max_length * text_encoder.config.d_model * text_encoder.dtype.itemsize
-    free = shutil.disk_usage(cache.folder).free
-    if needed and needed + _SPARE_BYTES > free:
-        raise OutputError(
-            f"{cache.folder}: expected {_gigabytes(needed + _SPARE_BYTES)} of free space for {len(jobs)} latents and "
-            f"{num_texts} captions, found {_gigabytes(free)}: free some, choose another folder, or set dtype to "
-            "bfloat16 or fewer variants"
-        )
+    Raises:
+        DataError: there is none, and none can be loaded.
+    """
+    was_dropped, drops = models.text_encoder is None, models.drop_text_encoder
+    if was_dropped:
+        if models.load_text_encoder is None:
+            raise DataError("expected a text encoder to encode captions with, got none: load it")
+        models.text_encoder = models.load_text_encoder()
+    models.drop_text_encoder = False
+    try:
+        yield
+    finally:
+        models.drop_text_encoder = drops
+        if was_dropped or drops:
+            models.text_encoder = None
+            if models.device.type == "cuda":
+                torch.cuda.empty_cache()
 
 
 def _encode_captions(cache: CacheFolder, models: Models, captions: Sequence[str]) -> None:
@@ -275,7 +189,7 @@ def _encode_captions(cache: CacheFolder, models: Models, captions: Sequence[str]
 def _encode_clips(
     cache: CacheFolder,
     models: Models,
-    jobs: Sequence[_Job],
+    jobs: Sequence[Job],
     readers: Readers,
     progress: Progress | None,
     *,
@@ -292,7 +206,7 @@ def _encode_clips(
 
 
 def _encode_clip(
-    cache: CacheFolder, models: Models, job: _Job, readers: Readers, window: Future[tuple[Frames, Frames]]
+    cache: CacheFolder, models: Models, job: Job, readers: Readers, window: Future[tuple[Frames, Frames]]
 ) -> None:
     try:
         frames = readers.result(window)
@@ -308,13 +222,13 @@ def _encode_clip(
 
 
 def _claimed(
-    cache: CacheFolder, jobs: Sequence[_Job], readers: Readers
-) -> Generator[tuple[_Job, Future[tuple[Frames, Frames]] | None]]:
+    cache: CacheFolder, jobs: Sequence[Job], readers: Readers
+) -> Generator[tuple[Job, Future[tuple[Frames, Frames]] | None]]:
     """Claim job after job and read ahead; None stands for what somebody else has made in the meantime."""
-    waiting, held = deque(jobs), list[_Job]()
-    ahead: deque[tuple[_Job, Claim, Future[tuple[Frames, Frames]] | None]] = deque()
+    waiting, held = deque(jobs), list[Job]()
+    ahead: deque[tuple[Job, Claim, Future[tuple[Frames, Frames]] | None]] = deque()
 
-    def begin(job: _Job, claim: Claim) -> None:
+    def begin(job: Job, claim: Claim) -> None:
         is_there = job.file.is_file()
         ahead.append((job, claim, None if is_there else readers.submit(read_window, job.window(cache.settings))))
 
@@ -342,7 +256,3 @@ def _claimed(
     finally:
         while ahead:
             end()
-
-
-def _gigabytes(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.2f} GB"

@@ -90,7 +90,7 @@ class CacheFolder:
         maker = read_maker(folder)
         wanted = _wanted(settings, models, maker)
         if maker is None:
-            missing = [name for name, value in wanted.items() if value is None]
+            missing = [name.replace("_", " ") for name, value in wanted.items() if value is None]
             if missing:
                 raise DataError(f"{folder}: expected the {missing[0]} to begin a cache with, got none: load it")
             _make_folder(folder)

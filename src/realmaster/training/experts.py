@@ -21,6 +21,7 @@ from realmaster.training.average import WeightAverage
 from realmaster.training.block_offload import offload_blocks
 from realmaster.training.dataset import Batch
 from realmaster.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, spread, whole
+from realmaster.training.processes import shard
 from realmaster.training.schedule import rate_factor
 from realmaster.training.settings import MemorySettings, TrainSettings
 from realmaster.training.step import InContextStep, flow_loss, noise_batch
@@ -54,17 +55,17 @@ class TrainedExpert:
         mine = settings.experts[name]
         self.num_steps, self.learning_rate = mine.num_steps, mine.learning_rate
         self.step = InContextStep(transformer, settings.reference, spatial_scale=settings.data.encode.reference_scale)
-        optimizer = build_optimizer(
-            [p for p in transformer.parameters() if p.requires_grad], settings.optimizer, self.learning_rate
-        )
-        if accelerator.num_processes > 1 and settings.parallel == "ddp":
+        self.is_sharded = accelerator.num_processes > 1 and settings.parallel == "fsdp"
+        self.wrapped: Any = self.step
+        if self.is_sharded:
+            shard(transformer, accelerator.device)
+        elif accelerator.num_processes > 1:
             _spare_frozen(self.step)
-        placed = [False, False] if settings.parallel == "ddp" else None
-        self.wrapped, prepared = accelerator.prepare(self.step, optimizer, device_placement=placed)
-        self.optimizer = prepared.optimizer
+            self.wrapped = accelerator.prepare_model(self.step, device_placement=False)
         self.parameters: dict[str, nn.Parameter] = {
             name: p for name, p in transformer.named_parameters() if p.requires_grad
         }
+        self.optimizer = build_optimizer(self.parameters.values(), settings.optimizer, self.learning_rate)
         self.average = None if settings.average is None else WeightAverage(self.parameters, settings.average)
 
     def train_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
@@ -77,7 +78,7 @@ class TrainedExpert:
                 batch, settings.timesteps, settings.noise, self.within, shift=self.shift, device=device
             )
             last = place == len(batches) - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+            with self._exchanging(last):
                 predicted = self.wrapped(
                     noised.noisy_latents,
                     batch["reference_latents"].to(device, torch.float32),
@@ -86,10 +87,20 @@ class TrainedExpert:
                     self.reference_text,
                 )
                 loss = flow_loss(predicted, noised) / len(batches)
-                self.accelerator.backward(loss)
+                loss.backward()
             total += loss.detach()
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), settings.optimizer.clip_norm)
         return {"loss": total, "norm": whole(norm).to(device)}
+
+    @contextlib.contextmanager
+    def _exchanging(self, now: bool) -> Iterator[None]:
+        """Exchange gradients with the other processes in the last backward pass of a step only."""
+        if self.is_sharded:
+            self.transformer.set_requires_gradient_sync(now)
+            yield
+        else:
+            with contextlib.nullcontext() if now else self.accelerator.no_sync(self.wrapped):
+                yield
 
     def apply(self) -> None:
         """Change the weights by the gradients of `train_step`."""
@@ -175,7 +186,7 @@ def add_trainable_lora(transformer: Any, *, rank: int, alpha: float, seed: int, 
     names = {name.partition(".lora_")[0] for name in parameters}
     if (lora.rank, lora.alpha) != (rank, alpha) or set(lora.pairs) != names:
         raise ConfigError(
-            f"{start_from}: expected a LoRA of rank {rank} and alpha {alpha:g} on the {len(names)} layers of this base, "
+            f"{start_from}: expected a LoRA of rank {rank} and alpha {alpha:g} on {len(names)} layers of this base, "
             f"got rank {lora.rank}, alpha {lora.alpha:g}, {len(lora.pairs)} layers: set adapter.rank and adapter.alpha "
             "to these"
         )

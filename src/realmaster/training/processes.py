@@ -21,8 +21,6 @@ from realmaster.training.settings import TrainSettings
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-SHARDED = ("WanTransformerBlock", "WanTransformer3DModel")
-"""What FSDP2 shards: each block, and the rest of a transformer, so that the transformer can be called alone."""
 _EXTRAS = {"tensorboard": None, "wandb": "wandb", "trackio": "trackio"}
 
 
@@ -36,29 +34,39 @@ def start_processes(settings: TrainSettings) -> Accelerator:
         extra = _EXTRAS[tracker]
         if extra is not None:
             require(tracker, extra=extra)
-    from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
 
-    plugin = None
-    if settings.parallel == "fsdp":
-        plugin = FullyShardedDataParallelPlugin(
-            fsdp_version=2,
-            auto_wrap_policy="transformer_based_wrap",
-            transformer_cls_names_to_wrap=list(SHARDED),
-            reshard_after_forward=True,
-            cpu_ram_efficient_loading=False,
-        )
     return Accelerator(
         cpu=settings.device == "cpu",
         mixed_precision="no",  # the transformer's forward has an autocast of its own, in validation too
-        log_with=list(settings.trackers),
+        log_with=list(settings.trackers) or None,
         project_config=ProjectConfiguration(project_dir=str(settings.output), logging_dir=str(settings.output)),
-        fsdp_plugin=plugin,
         kwargs_handlers=[
-            DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False),
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True),
             InitProcessGroupKwargs(timeout=timedelta(hours=2)),  # others wait while clips are encoded or validated
         ],
     )
+
+
+def shard(transformer: Any, device: torch.device) -> None:
+    """Spread a transformer's weights over all processes (FSDP2): each block, and what is left of the transformer.
+
+    Accelerate's own FSDP wants a GPU and shards a whole model at its first forward only; a transformer is called twice
+    in a step, and by validation without the step around it.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    # the output is a view of the last layer's, and FSDP2 hooks it: nothing may be written into what it hooks
+    transformer.register_forward_hook(lambda _, __, output: tuple(tensor.clone() for tensor in output))
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    modules = [*transformer.blocks, transformer]
+    for module in modules:
+        fully_shard(module, mesh=mesh)
+    for module in modules:  # what is gathered lives in the tensors of the first time, which validation would make
+        module.unshard()  # in inference mode, and training could not write to
+        module.reshard()
 
 
 def start_trackers(accelerator: Accelerator, settings: TrainSettings, *, step: int) -> None:

@@ -28,6 +28,7 @@ class TrainedOneAtATime(OneAtATime):
                 if parameter.requires_grad:
                     parameter.data = parameter.data.to(device)
 
+    @torch.inference_mode(False)  # validation brings experts too, and its weights have to serve training again
     def bring(self, name: str) -> None:
         """Let one expert's base be on the device, and the one that was there leave before it comes."""
         if self.present == name:
@@ -39,6 +40,7 @@ class TrainedOneAtATime(OneAtATime):
             tensor.data = tensor.data.to(self.device)
         self.present = name
 
+    @torch.inference_mode(False)
     def leave(self) -> None:
         """Let the base that is on the device leave it; its host copies are still there."""
         if self.present is None:

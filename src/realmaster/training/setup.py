@@ -89,7 +89,7 @@ def prepare(settings: TrainSettings, accelerator: Accelerator, *, show_cache: Sh
     dtype = getattr(torch, settings.memory.dtype or profile.memory.dtype)
     models = _load(profile, accelerator.device, dtype, text_encoder=not built)
     if built:
-        dataset = CachedDataset(rows, folder, encode, skip_broken=settings.data.skip_broken)
+        dataset = CachedDataset(rows, folder, encode, models=models, skip_broken=settings.data.skip_broken)
     else:
         dataset = build_cache(
             rows,
@@ -148,7 +148,7 @@ def _make_experts(
         if settings.memory.offload_blocks:
             offloaded = list(transformer.blocks)[-settings.memory.offload_blocks :]
             stay |= {id(p) for block in offloaded for p in block.parameters() if not p.requires_grad}
-    if settings.parallel == "ddp":  # FSDP places its shards itself
+    if settings.parallel == "ddp" or accelerator.num_processes == 1:  # shards are placed by FSDP
         models.swap = TrainedOneAtATime(loaded, device, frozenset(stay))
         if len(loaded) == 1:
             models.swap.bring(next(iter(loaded)))
