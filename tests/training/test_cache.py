@@ -19,7 +19,7 @@ from realmaster.errors import ConfigError, DataError, NumericalError, OutputErro
 from realmaster.models.profiles import load_profile
 from realmaster.pipelines.sampling import WindowSampler
 from realmaster.training import cache as cache_module
-from realmaster.training import cache_folder
+from realmaster.training import cache_folder, cache_plan
 from realmaster.training.buckets import Draw
 from realmaster.training.cache import build_cache, is_built
 from realmaster.training.cache_settings import CacheSettings
@@ -179,6 +179,31 @@ def test_the_same_models_elsewhere_or_without_text_are_the_same(pairs: PairFolde
     CachedDataset(rows, folder, settings_of(), models=replace(nano(), text_encoder=None))
 
 
+def test_a_text_encoder_that_comes_and_goes_is_loaded_once_and_only_when_needed(
+    pairs: PairFolder, tmp_path: Path
+) -> None:
+    loaded = []
+
+    def load() -> Any:
+        loaded.append(1)
+        return nano().text_encoder
+
+    pairs_in(pairs.folder, 2)
+    for index in range(10):
+        pairs.write({"video": "0_camera.mp4", "reference_video": "0_engine.mp4", "caption": f"caption {index}"})
+    models = replace(nano(), text_encoder=None, load_text_encoder=load, drop_text_encoder=True)
+    rows = read_manifest(pairs.manifest)
+    for _ in range(2):
+        dataset = build_cache(rows, models, settings_of(), tmp_path / "cache", workers=0)
+        assert models.text_encoder is None
+        assert models.drop_text_encoder
+        assert len(loaded) == 1
+    assert len(dataset) == 14
+    assert not torch.equal(dataset[4]["text"], dataset[5]["text"])
+    with pytest.raises(DataError, match="expected a text encoder to encode captions with, got none"):
+        build_cache(rows, replace(models, load_text_encoder=None), settings_of(), tmp_path / "other", workers=0)
+
+
 def test_further_buckets_and_variants_keep_what_is_there(pairs: PairFolder, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     augmentations = [{"name": "engine_colour", "share": 1}]
@@ -269,11 +294,31 @@ def test_broken_pairs_are_named_and_counted_and_the_rest_is_kept(
         CachedDataset(rows, tmp_path / "cache", settings_of())
 
 
+def test_a_clip_that_went_away_after_the_manifest_was_read_is_a_broken_row(pairs: PairFolder, tmp_path: Path) -> None:
+    rows = read_manifest(pairs.manifest)
+    (pairs.folder / "1_engine.mp4").unlink()
+    with pytest.raises(DataError, match=r"manifest\.jsonl:2: .*1_engine\.mp4.*; 1 of 2 rows are broken"):
+        build_cache(rows, nano(), settings_of(), tmp_path / "cache", workers=0)
+    assert len(build_cache(rows, nano(), settings_of(), tmp_path / "cache", workers=0, skip_broken=True)) == 1
+
+
+def test_a_survey_counts_the_clips_of_each_bucket_and_writes_nothing(tmp_path: Path) -> None:
+    pairs = pairs_in(tmp_path / "pairs", 3)
+    pairs.add("tall", size=(64, 48), num_frames=11)
+    pairs.add("short", num_frames=3)
+    before = sorted(tmp_path.rglob("*"))
+    settings = settings_of(buckets=["64x48x5", "48x64x5", "64x48x81"], longer="split")
+    survey = cache_plan.survey_pairs(read_manifest(pairs.manifest), settings)
+    assert survey.num_clips == {"64x48x5": 3, "48x64x5": 2, "64x48x81": 0}
+    assert [row.where for row in survey.broken] == [f"{pairs.manifest}:5"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_clip_that_ends_before_it_says_is_broken_and_others_are_made(
     pairs: PairFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = cache_module.measure_pair
-    monkeypatch.setattr(cache_module, "measure_pair", lambda row, **k: _longer(measure(row, **k)))
+    measure = cache_plan.measure_pair
+    monkeypatch.setattr(cache_plan, "measure_pair", lambda row, **k: _longer(measure(row, **k)))
     settings = settings_of(buckets=["64x48x9", "64x48x5"])  # the pairs have 5 and 6 frames, and claim 10 and 12
     pairs.add("whole", num_frames=9)
     with pytest.raises(DataError, match=r"expected 9 frames from frame 0 on, got 5.*; 2 of 3 rows are broken"):
@@ -289,7 +334,7 @@ def test_a_disk_with_too_little_room_is_found_before_anything_is_encoded(
     pairs: PairFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: usage(0, 0, 60_000_000))
+    monkeypatch.setattr(cache_plan.shutil, "disk_usage", lambda _: usage(0, 0, 60_000_000))
     with pytest.raises(OutputError, match=r"expected 0\.07 GB of free space for 2 latents and 3 captions, found 0\.06"):
         build(pairs, tmp_path / "cache")
     assert not entries(tmp_path / "cache")

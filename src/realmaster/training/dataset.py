@@ -16,9 +16,9 @@ from torch import Tensor
 
 from realmaster.data.content import ContentHashes, data_digest
 from realmaster.data.manifest import BrokenRow, ManifestRow, refuse_broken
-from realmaster.errors import DataError
+from realmaster.errors import DataError, MediaError
 from realmaster.training.buckets import Bucket, BucketSampler, Draw
-from realmaster.training.cache_folder import CacheFolder, ClipKey
+from realmaster.training.cache_folder import CacheFolder, ClipKey, PairPlan
 from realmaster.training.cache_settings import CacheSettings
 
 
@@ -86,7 +86,10 @@ class CachedDataset(torch.utils.data.Dataset[Sample]):
         self._clips: list[tuple[ManifestRow, ClipKey]] = []
         hashes, used = ContentHashes(self.cache.hashes_file), []
         for row in rows:
-            plan = self.cache.read_plan(hashes, row)
+            try:
+                plan = self.cache.read_plan(hashes, row)
+            except MediaError as error:  # the file is gone, or may not be read
+                plan = PairPlan((), str(error))
             if plan.reason is not None:
                 self.broken.append(BrokenRow(row.where, plan.reason))
             else:
