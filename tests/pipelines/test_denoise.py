@@ -11,7 +11,6 @@ from diffusers import UniPCMultistepScheduler, WanPipeline
 from realmaster.models.loading import Models, load_profile_models
 from realmaster.models.profiles import Profile, load_profile
 from realmaster.pipelines.sampling import Stopwatch, WindowSampler
-from realmaster.pipelines.schedule import build_scheduler, cut_stages
 from wan_layout import write_wan21, write_wan22
 
 PROMPT = "heavy rain at night, wet ground"

@@ -169,13 +169,16 @@ def apply_options(
 
     Adapters come before this: layerwise casting and compilation take the layers as they find them.
     """
+    from diffusers.models.attention_dispatch import attention_backend
+
     if memory.vae_tiling:
         autoencoder.enable_tiling()
     for expert in experts.values():
         if memory.layerwise_fp8:
             expert.enable_layerwise_casting(storage_dtype=FP8, compute_dtype=dtype)
         if memory.attention_backend is not None:
-            expert.set_attention_backend(memory.attention_backend)
+            with attention_backend(memory.attention_backend):  # else it would become every other model's too
+                expert.set_attention_backend(memory.attention_backend)
         share_tokens(expert, memory)
         if memory.compile:
             expert.compile_repeated_blocks()
