@@ -60,21 +60,20 @@ def test_a_profile_that_fits_is_ready_with_memory_and_time(profile: profiles.Pro
     assert 0.7 < verdict.memory_gb < 1.2
     assert verdict.seconds is not None
     assert verdict.seconds > 0
-    assert found.planned == ("wan2.1-1.3b", "wan2.2-a14b")
     assert [lack.remedy for lack in found.missing] == ["pip install 'realmaster[render]'"]
 
 
 def test_twice_the_speed_halves_the_time_of_the_model(profile: profiles.Profile) -> None:
-    fixed = doctor.estimate(profile, 1e30, bytes_per_number=4)[1]
-    slow, fast = (doctor.estimate(profile, flops, bytes_per_number=4)[1] - fixed for flops in (1e9, 2e9))
+    fixed = doctor.estimate(profile, "cpu", available_gb=8, flops=1e30)[1]
+    slow, fast = (doctor.estimate(profile, "cpu", available_gb=8, flops=flops)[1] - fixed for flops in (1e9, 2e9))
     assert slow == pytest.approx(2 * fast)
 
 
 def test_guidance_and_steps_cost_time(profile: profiles.Profile) -> None:
-    plain = doctor.estimate(profile, 1e9, bytes_per_number=4)[1]
+    plain = doctor.estimate(profile, "cpu", available_gb=8, flops=1e9)[1]
     for change in ({"guidance_scale": 3.0}, {"num_inference_steps": 4}):
         dearer = profile.model_copy(update={"sampling": profile.sampling.model_copy(update=change)})
-        assert doctor.estimate(dearer, 1e9, bytes_per_number=4)[1] > plain
+        assert doctor.estimate(dearer, "cpu", available_gb=8, flops=1e9)[1] > plain
 
 
 def test_a_profile_too_large_for_the_memory_says_how_much_is_lacking(
@@ -100,6 +99,13 @@ def test_missing_weights_are_named(profile: profiles.Profile, tmp_path: Path, mo
     (lack,) = doctor.missing_weights(profile.model_copy(update={"checkpoint": empty}))
     assert "vae, tokenizer, text_encoder, transformer, lora.safetensors" in lack.what
     assert doctor.missing_weights(profile) == []
+
+
+def test_weights_of_a_published_model_come_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALMASTER_MODEL_DIR", str(tmp_path))
+    (lack,) = doctor.missing_weights(profiles.load_profile("wan2.2-a14b"))
+    assert "vae, tokenizer, text_encoder, transformer, transformer_2" in lack.what
+    assert lack.remedy == "realmaster models download wan2.2-a14b"
 
 
 def test_packages_are_asked_for_with_the_command_that_installs_them() -> None:

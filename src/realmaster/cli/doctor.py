@@ -66,8 +66,6 @@ def page(diagnosis: Diagnosis) -> str:
         table([("profile", "for", "memory", "demo clip*", "this machine"), *profiles]),
         f"* {diagnosis.clip}; an estimate from the model's arithmetic and a matrix product timed just now.",
     ]
-    if diagnosis.planned:
-        parts.append(f"Not in this version, arriving next: {', '.join(diagnosis.planned)}.")
     if diagnosis.missing:
         parts.append("Missing:\n" + "\n".join(f"  {lack.what}: {lack.remedy}" for lack in diagnosis.missing))
     return "\n\n".join(parts)

@@ -1,21 +1,47 @@
-"""Count the floating-point operations of a window, stage by stage, without computing anything.
+"""Count what a window costs, piece by piece, without computing anything: operations, memory at the peak, memory kept.
 
-Separate because it asks only for modules and sizes: the modules stand on torch's meta device, where a forward costs
-nothing and torch counts what it would have cost. What the reference adds is attention alone, and a formula.
+Separate because it asks only for settings and sizes: models are built on torch's meta device and their own code is run
+there under the meter (`metering`), so that what is counted is what would run. Costs grow linearly with the number of
+blocks: two small counts give the large one, exactly. Autoencoder and text encoder are counted in `arithmetic_parts`.
 
-Letters: N tokens, M keys, D width, L layers. Attention costs 4 N M D a layer: queries by keys, weights by values.
+Letters: B batch, C channels, F frames, H, W, N tokens, D width, L layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import wraps
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
 
-from realmaster.types import VideoShape
+from realmaster.models.adapter import TARGETS, add_lora
+from realmaster.models.metering import Cost, meter
+from realmaster.models.reference import ReferenceAttention, joint_velocity
+from realmaster.types import LatentShape
+
+Mode = Literal["cached", "joint"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+NOTHING = Cost(0.0, 0, 0)
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+def remembered(function: Callable[P, R]) -> Callable[P, R]:
+    """Count the same thing once only: profiles share parts, and a plan asks again under other memory settings."""
+    known: dict[str, R] = {}
+
+    @wraps(function)
+    def ask(*arguments: P.args, **keywords: P.kwargs) -> R:
+        key = json.dumps([arguments, keywords], sort_keys=True, default=str)
+        if key not in known:
+            known[key] = function(*arguments, **keywords)
+        return known[key]
+
+    return ask
 
 
 @dataclass(frozen=True)
@@ -27,45 +53,209 @@ class Work:
     step: float
     decode: float
 
-    def total(self, *, num_steps: int, num_branches: int) -> float:
-        """Sum up a window: `num_branches` is 2 under guidance, and the reference is read once for each."""
-        return self.encode + num_branches * (self.reference + num_steps * self.step) + self.decode
+    def total(self, *, num_steps: int, num_branches: int, num_references: int) -> float:
+        """Sum up a window: `num_branches` is 2 under guidance, `num_references` counts the reference's passes."""
+        return self.encode + num_references * self.reference + num_branches * num_steps * self.step + self.decode
 
 
-def count_work(
-    autoencoder: Any,
-    transformer: Any,
-    shape: VideoShape,
+@dataclass(frozen=True)
+class Weights:
+    """Bytes of a transformer's weights: all, one block's, and the largest layer's in the computing dtype."""
+
+    total: int
+    block: int
+    num_blocks: int
+    largest_layer: int
+
+    @property
+    def outside_blocks(self) -> int:
+        """Bytes of embeddings and output layers."""
+        return self.total - self.num_blocks * self.block
+
+
+@remembered
+def count_denoising(
+    config: Mapping[str, Any],
+    latents: LatentShape,
     *,
     num_text_tokens: int,
-    reference: Literal["cached", "joint"],
-) -> Work:
-    """Count a window's work for a diffusers `AutoencoderKLWan` and `WanTransformer3DModel` on the meta device.
+    mode: Mode,
+    spatial_scale: int = 1,
+    dtype: str = "float32",
+    storage_dtype: torch.dtype | None = None,
+) -> tuple[Cost, Cost]:
+    """Count the reference pass (nothing in joint mode) and one denoising forward with the reference.
 
-    Args:
-        autoencoder: encodes [1, 3, F, H, W] and decodes.
-        transformer: predicts from latents, a timestep and text.
-        shape: the window, in pixels, at the size of the models.
-        num_text_tokens: length of the text given to the cross-attention.
-        reference: how the render is read.
+    The reference pass keeps its keys and values; in fp8 they are counted as stored.
     """
-    video = torch.empty(1, 3, shape.num_frames, shape.height, shape.width, device="meta")
-    text = torch.empty(1, num_text_tokens, transformer.config.text_dim, device="meta")
-    timestep = torch.zeros(1, device="meta")
-    latents, encode = _count(lambda: autoencoder.encode(video).latent_dist.mode())
-    _, decode = _count(lambda: autoencoder.decode(latents).sample)
-    _, plain = _count(lambda: transformer(latents, timestep=timestep, encoder_hidden_states=text).sample)
-    patch = transformer.config.patch_size
-    num_tokens = latents[0, 0].numel() // (patch[0] * patch[1] * patch[2])
-    width = transformer.config.num_attention_heads * transformer.config.attention_head_dim
-    square = 4.0 * num_tokens**2 * width * transformer.config.num_layers  # self-attention of N tokens among themselves
-    if reference == "cached":  # N queries see 2 N keys
-        return Work(encode, plain, plain + square, decode)
-    return Work(encode, 0.0, 2 * plain + 2 * square, decode)  # 2 N queries see 2 N keys
+    one, two = (
+        _denoise_at_depth(config, layers, latents, num_text_tokens, mode, spatial_scale, dtype, storage_dtype)
+        for layers in (1, 2)
+    )
+    depth = int(config["num_layers"])
+    return extend(one[0], two[0], depth - 1), extend(one[1], two[1], depth - 1)
 
 
-def _count(call: Callable[[], Any]) -> tuple[Any, float]:
-    """Run a call on the meta device; give its result and its floating-point operations."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        result = call()
-    return result, float(counter.get_total_flops())
+@remembered
+def count_plain(
+    config: Mapping[str, Any], latents: LatentShape, *, num_text_tokens: int, dtype: str = "float32"
+) -> Cost:
+    """Count one forward without a reference."""
+
+    def at(layers: int) -> Cost:
+        model = build_transformer(config, dtype, num_layers=layers)
+        noisy, text = _inputs(config, latents, num_text_tokens, dtype)
+        timesteps = torch.zeros(1, device="meta")
+        with torch.no_grad():
+            return meter(lambda: model(noisy, timestep=timesteps, encoder_hidden_states=text).sample)[1]
+
+    return extend(at(1), at(2), int(config["num_layers"]) - 1)
+
+
+@remembered
+def count_training_step(
+    config: Mapping[str, Any],
+    latents: LatentShape,
+    *,
+    num_text_tokens: int,
+    mode: Mode | None,
+    spatial_scale: int = 1,
+    adapted_reference: bool = True,
+    rank: int = 32,
+    batch_size: int = 1,
+    gradient_checkpointing: bool = True,
+    dtype: str = "bfloat16",
+) -> Cost:
+    """Count forward and backward of one training step of a LoRA; `mode` None is without a reference.
+
+    The LoRA is counted in `dtype`; its gradients are what the step keeps. `adapted_reference` False leaves the LoRA off
+    in the cached reference's own stream, which then needs no gradient.
+    """
+
+    def at(layers: int) -> Cost:
+        model = build_transformer(config, dtype, num_layers=layers)
+        add_lora(model, rank=rank)
+        model.train()
+        if gradient_checkpointing:
+            model.enable_gradient_checkpointing()
+        noisy, text = _inputs(config, latents, num_text_tokens, dtype, batch_size)
+        reference = _inputs(config, _scaled(latents, spatial_scale), num_text_tokens, dtype, batch_size)[0]
+        timesteps = torch.zeros(batch_size, device="meta")
+
+        def step() -> None:
+            if mode == "joint":
+                predicted = joint_velocity(model, noisy, reference, timesteps, text, spatial_scale=spatial_scale)
+            elif mode is None:
+                predicted = attention.denoise(noisy, timesteps, text, None)
+            else:
+                with torch.set_grad_enabled(adapted_reference):
+                    cache = attention.encode(reference, text, spatial_scale=spatial_scale)
+                predicted = attention.denoise(noisy, timesteps, text, cache)
+            predicted.float().square().mean().backward()
+
+        with ReferenceAttention(model) as attention:
+            return meter(step)[1]
+
+    return extend(
+        at(2), at(3), int(config["num_layers"]) - 2
+    )  # the first block's input needs no gradient: begin at two
+
+
+def build_transformer(config: Mapping[str, Any], dtype: str, **changes: Any) -> Any:
+    """Build a Wan transformer on the meta device, frozen."""
+    from diffusers import WanTransformer3DModel
+
+    with building(dtype):
+        return WanTransformer3DModel(**{**config, **changes}).eval().requires_grad_(False)
+
+
+@remembered
+def weigh_transformer(config: Mapping[str, Any], dtype: str, *, layerwise_fp8: bool, rank: int = 0) -> Weights:
+    """Weigh a transformer as it is kept: in `dtype`, in float8 where diffusers' layerwise casting puts it, with a LoRA.
+
+    The LoRA is counted in `dtype`.
+    """
+    model = build_transformer(config, dtype)
+    size = torch.empty((), dtype=DTYPES[dtype]).element_size()
+    skipped = tuple(model._skip_layerwise_casting_patterns or ())
+    stored, largest = dict[str, int](), 0
+    for name, module in model.named_modules():
+        cast = layerwise_fp8 and isinstance(module, nn.Linear) and not any(part in name for part in skipped)
+        own = sum(tensor.numel() for tensor in (*module.parameters(False), *module.buffers(False)))
+        stored[name] = own * (1 if cast else size)
+        largest = max(largest, own * size if cast else 0)
+    if rank:
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear) and _has_lora(name):
+                stored[name] += rank * (module.in_features + module.out_features) * size
+    block = sum(count for name, count in stored.items() if f"{name}.".startswith("blocks.0."))
+    return Weights(sum(stored.values()), block, int(config["num_layers"]), largest)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Count a model's parameters, a shared one once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _denoise_at_depth(
+    config: Mapping[str, Any], layers: int, latents: LatentShape, num_text_tokens: int, mode: Mode, scale: int,
+    dtype: str, storage_dtype: torch.dtype | None,
+) -> tuple[Cost, Cost]:  # fmt: skip
+    model = build_transformer(config, dtype, num_layers=layers)
+    noisy, text = _inputs(config, latents, num_text_tokens, dtype)
+    reference, _ = _inputs(config, _scaled(latents, scale), num_text_tokens, dtype)
+    timesteps = torch.zeros(1, device="meta")
+    with torch.no_grad():
+        if mode == "joint":
+            call = lambda: joint_velocity(model, noisy, reference, timesteps, text, spatial_scale=scale)  # noqa: E731
+            return NOTHING, meter(call)[1]
+        with ReferenceAttention(model, storage_dtype=storage_dtype) as attention:
+            cache, first = meter(lambda: attention.encode(reference, text, spatial_scale=scale))
+            return first, meter(lambda: attention.denoise(noisy, timesteps, text, cache))[1]
+
+
+def _inputs(
+    config: Mapping[str, Any], latents: LatentShape, num_text_tokens: int, dtype: str, batch_size: int = 1
+) -> tuple[Tensor, Tensor]:
+    place: dict[str, Any] = {"device": "meta", "dtype": DTYPES[dtype]}
+    size = latents.num_frames, latents.height, latents.width
+    noisy = torch.empty(batch_size, config["in_channels"], *size, **place)
+    return noisy, torch.empty(batch_size, num_text_tokens, config["text_dim"], **place)
+
+
+def _scaled(latents: LatentShape, scale: int) -> LatentShape:
+    """Give the reference's size: half the tokens along each side at scale 2, whole patches of 2."""
+    if scale == 1:
+        return latents
+    height, width = (-(-side // (2 * scale)) * 2 for side in (latents.height, latents.width))
+    return LatentShape(latents.num_frames, height, width)
+
+
+def extend(first: Cost, second: Cost, count: int) -> Cost:
+    """Give the cost `count` equal steps beyond `first`, of which `second` is the first."""
+    return Cost(
+        *(
+            a + count * (b - a)
+            for a, b in (
+                (first.flops, second.flops),
+                (first.peak_bytes, second.peak_bytes),
+                (first.kept_bytes, second.kept_bytes),
+            )
+        )
+    )
+
+
+def _has_lora(name: str) -> bool:
+    return name.endswith(tuple(f".{target}" for target in TARGETS))
+
+
+@contextmanager
+def building(dtype: str) -> Iterator[None]:
+    """Build modules on the meta device in a precision, as loading does: tables that ask for their own keep it."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(DTYPES[dtype])
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        torch.set_default_dtype(before)
