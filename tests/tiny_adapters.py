@@ -49,7 +49,12 @@ def write_pair(path: Path, *, alpha: float = 4.0, rank: int = 4) -> list[Path]:
 def write_single(path: Path, **changes: Any) -> Path:
     """Write an adapter of a base with one transformer; give its file."""
     metadata = METADATA.model_copy(
-        update={"base_model": "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "profile": "wan2.1-1.3b", **changes}
+        update={
+            "base_model": "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+            "base_revision": None,
+            "profile": "wan2.1-1.3b",
+            **changes,
+        }
     )
     transformer = random_lora(tiny_transformer(0), rank=metadata.rank, alpha=metadata.alpha)
     return save_adapters({"transformer": transformer}, path, metadata)[0]

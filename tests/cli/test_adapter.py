@@ -64,11 +64,17 @@ def test_inspect_shows_both_experts_and_every_layer(realmaster: Call, tmp_path: 
 
 
 def test_inspect_with_a_profile_answers_by_its_exit_code(realmaster: Call, tmp_path: Path) -> None:
-    path = write_single(tmp_path / "adapter")
-    assert realmaster("adapter", "inspect", path, "--profile", "wan2.1-1.3b").code == 0
+    path, tiny = write_single(tmp_path / "adapter"), write_wan21(tmp_path / "tiny")
+    words = ("--profile", "wan2.1-1.3b", "--model-dir", tiny)
+    assert realmaster("adapter", "inspect", path, *words).code == 0
+    said = realmaster("adapter", "inspect", path, "--profile", "wan2.1-1.3b")
+    assert (said.code, "does not fit" in said.out) == (2, True), "its layers are not as wide as the published ones"
     said = realmaster("adapter", "inspect", path, "--profile", "nano")
     assert said.code == 2
     assert "choose the profile it was trained for" in said.out
+    older = write_single(tmp_path / "older", base_revision="0ld")
+    said = realmaster("adapter", "inspect", older, *words)
+    assert (said.code, "trained over revision 0ld, the profile has" in said.out) == (0, True)
     wide = tmp_path / "wan"
     write_wan22(wide)
     config = wide / "transformer" / "config.json"
@@ -107,15 +113,16 @@ def test_import_takes_two_foreign_files_with_their_facts(realmaster: Call, tmp_p
     high, low = write_pair(tmp_path / "adapter")
     for file, name in ((high, "a"), (low, "b")):
         save_file(load_file(file), tmp_path / f"{name}.safetensors")
+    base = ("--profile", "wan2.2-a14b", "--model-dir", write_wan22(tmp_path / "wan"))
     words = ("adapter", "import", tmp_path / "a.safetensors", "--low-noise", tmp_path / "b.safetensors", "-o")
-    said = realmaster(*words, tmp_path / "made", "--profile", "wan2.2-a14b", "--reference", "joint", "--alpha", "2",
+    said = realmaster(*words, tmp_path / "made", *base, "--reference", "joint", "--alpha", "2",
                       "--frame-rate", "24", "--reference-scale", "2")  # fmt: skip
     assert said.code == 0, said.err
     low_told = read_metadata(tmp_path / "made_low_noise.safetensors")
     assert (low_told.expert, low_told.experts) == ("transformer_2", ("transformer", "transformer_2"))
     assert (low_told.alpha, low_told.frame_rate, low_told.reference_scale) == (2.0, 24, 2)
     words = ("adapter", "import", tmp_path / "b.safetensors", "-o", tmp_path / "alone", "--expert", "low-noise")
-    said = realmaster(*words, "--profile", "wan2.2-a14b", "--reference", "cached")
+    said = realmaster(*words, *base, "--reference", "cached")
     assert said.code == 0, said.err
     assert read_metadata(tmp_path / "alone_low_noise.safetensors").all_experts == ("transformer_2",)
 

@@ -10,16 +10,22 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from realmaster.errors import AdapterError, NumericalError, OutputError
+from realmaster.errors import AdapterError, ConfigError, NumericalError, OutputError
 from realmaster.models.adapter_convert import Facts, export_adapter, import_adapter
 from realmaster.models.adapter_files import read_lora, write_lora
 from realmaster.models.adapter_metadata import find_adapter, read_header, read_metadata
 from realmaster.models.adapter_names import FORMATS
-from realmaster.models.profiles import load_profile
+from realmaster.models.profiles import Profile, load_profile
 from tiny_adapters import write_pair, write_single
 from wan_layout import write_wan21
 
 WAN21 = load_profile("wan2.1-1.3b")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """The profile, with a tiny base in the published layout."""
+    return WAN21.at(write_wan21(tmp_path_factory.mktemp("wan")))
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -40,12 +46,11 @@ def test_a_round_trip_gives_the_same_bits_and_the_same_words(tmp_path: Path, for
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_foreign_lora_comes_in_with_the_facts_it_lacks(tmp_path: Path, form: str, caplog) -> None:
+def test_a_foreign_lora_comes_in_with_the_facts_it_lacks(tmp_path: Path, form: str, tiny: Profile, caplog) -> None:
     adapter = write_single(tmp_path / "adapter.safetensors", alpha=2.0)
     (exported,) = export_adapter(adapter, tmp_path / "theirs.safetensors", form)
     save_file(load_file(exported), exported)  # what another trainer would have left: tensors alone
-    profile = WAN21.at(write_wan21(tmp_path / "wan"))
-    facts = Facts(profile=profile, reference="joint", alpha=None if form != "diffusers" else 2.0)
+    facts = Facts(profile=tiny, reference="joint", alpha=None if form != "diffusers" else 2.0)
     with caplog.at_level(logging.WARNING):
         (back,) = import_adapter(find_adapter(exported), tmp_path / "back.safetensors", facts)
     assert not caplog.records, "nothing was guessed"
@@ -58,10 +63,12 @@ def test_a_foreign_lora_comes_in_with_the_facts_it_lacks(tmp_path: Path, form: s
     assert all(torch.equal(ours[name], returned[name]) for name in ours)
 
 
-def test_an_alpha_that_is_nowhere_said_is_taken_as_the_rank_with_a_warning(tmp_path: Path, caplog) -> None:
+def test_an_alpha_that_is_nowhere_said_is_taken_as_the_rank_with_a_warning(
+    tmp_path: Path, tiny: Profile, caplog: pytest.LogCaptureFixture
+) -> None:
     adapter = write_single(tmp_path / "adapter.safetensors")
     save_file(load_file(adapter), tmp_path / "bare.safetensors")
-    facts = Facts(profile=WAN21, reference="cached")
+    facts = Facts(profile=tiny, reference="cached")
     with caplog.at_level(logging.WARNING):
         (back,) = import_adapter(find_adapter(tmp_path / "bare.safetensors"), tmp_path / "back", facts)
     assert "taken as its rank, 4" in caplog.text
@@ -88,11 +95,12 @@ def test_missing_facts_are_named_and_contradicting_ones_refused(tmp_path: Path) 
     assert not output.exists()
 
 
-def test_sizes_are_checked_against_a_base_that_is_here(tmp_path: Path) -> None:
+def test_sizes_are_checked_against_the_base_here_or_the_published_one(tmp_path: Path) -> None:
     bare = tmp_path / "bare.safetensors"
     save_file(load_file(write_single(tmp_path / "adapter.safetensors")), bare)
-    with pytest.raises(AdapterError, match="does not fit"):
-        import_adapter(find_adapter(bare), tmp_path / "o", Facts(profile=load_profile("nano"), reference="cached"))
+    for profile in (load_profile("nano"), WAN21):
+        with pytest.raises(AdapterError, match="does not fit"):
+            import_adapter(find_adapter(bare), tmp_path / "o", Facts(profile=profile, reference="cached"))
 
 
 def test_unknown_tensors_are_named_and_counted(tmp_path: Path) -> None:
@@ -122,6 +130,7 @@ def test_half_pairs_mixed_ranks_mixed_alphas_mixed_names_and_nan_are_refused(tmp
         "NaN or infinity": {
             f"transformer.{q}.lora_A.weight": down * torch.nan, f"transformer.{q}.lora_B.weight": up,
         },
+        "under two names": {"blocks.0.attn1.to_k.lora_A.default.weight": down},
         "comfyui and diffusers": {f"{comfy}.q.lora_A.weight": down, f"{comfy}.q.lora_B.weight": up},
     }  # fmt: skip
     for said, more in cases.items():
@@ -133,6 +142,17 @@ def test_half_pairs_mixed_ranks_mixed_alphas_mixed_names_and_nan_are_refused(tmp
     save_file({name: tensor.clone() for name, tensor in {**pairs, **alphas}.items()}, path)
     with pytest.raises(AdapterError, match="one alpha in all modules"):
         read_lora(path)
+
+
+def test_an_alpha_that_is_no_positive_number_is_refused(tmp_path: Path, tiny: Profile) -> None:
+    (exported,) = export_adapter(write_single(tmp_path / "adapter"), tmp_path / "theirs", "kohya")
+    state = load_file(exported)
+    for alpha, said in ((0.0, "alpha: input should be greater than 0"), (torch.nan, "NaN or infinity"),
+                        ((1.0, 2.0), "one number as the alpha")):  # fmt: skip
+        alphas = {name: torch.tensor(alpha) for name in state if name.endswith(".alpha")}
+        save_file({**state, **alphas}, exported)
+        with pytest.raises((AdapterError, ConfigError), match=said):
+            import_adapter(find_adapter(exported), tmp_path / "back", Facts(profile=tiny, reference="cached"))
 
 
 def test_words_that_contradict_the_tensors_are_refused(tmp_path: Path) -> None:

@@ -165,16 +165,18 @@ def page(summary: Summary, *, every_layer: bool) -> str:
             f"{len(summary.layers)} layers",
         ),
         ("rank, alpha", f"{summary.rank}, {alpha}"),
-        *(_facts(told) if told is not None else [("metadata", "none of RealMaster's: add it with `adapter import`")]),
+        *(
+            _facts(told, summary.path)
+            if told is not None
+            else [("metadata", "none of RealMaster's: add it with `adapter import`")]
+        ),
     ]
     fits = [
         (
             fit.profile,
             "fits" if fit.fits else "does not fit",
             (fit.reason or "").removeprefix(f"{summary.path}: ")
-            or (
-                "sizes checked" if fit.sizes_checked else "by what it says; its base is not here to check sizes against"
-            ),
+            or ("sizes checked" if fit.sizes_checked else "by what it says; the sizes of its base are not known here"),
         )
         for fit in summary.fits
     ]
@@ -183,9 +185,10 @@ def page(summary: Summary, *, every_layer: bool) -> str:
     return "\n\n".join([table(facts), table(rows), note, table(fits)])
 
 
-def _facts(told: AdapterMetadata) -> list[tuple[str, str]]:
+def _facts(told: AdapterMetadata, path: str) -> list[tuple[str, str]]:
     names = {value: name for name, value in EXPERTS.items()}
-    expert = "the only transformer" if told.all_experts == ("transformer",) else f"{names[told.expert]} expert"
+    alone = told.all_experts == ("transformer",) and "high_noise" not in Path(path).name
+    expert = "the only transformer" if alone else f"{names[told.expert]} expert"
     sizes = ", ".join(f"{size.num_frames} frames of {size.width}x{size.height}" for size in told.sizes)
     scale = "" if told.reference_scale == 1 else f" at 1/{told.reference_scale} of the size"
     adapted = "" if told.reference_adapted else ", read without the adapter"

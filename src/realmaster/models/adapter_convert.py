@@ -18,7 +18,7 @@ from realmaster.models.adapter_files import Lora, read_lora, write_lora
 from realmaster.models.adapter_merge import merge_lora
 from realmaster.models.adapter_metadata import TAGS, AdapterMetadata, Expert, expert_path, find_adapter
 from realmaster.models.adapter_names import Format
-from realmaster.models.adapter_summary import base_sizes
+from realmaster.models.adapter_summary import base_folder, base_sizes
 from realmaster.models.profiles import Profile
 
 logger = logging.getLogger(__name__)
@@ -62,30 +62,32 @@ def export_merged(
         check_output(output, overwrite=False)
         output.mkdir()
     for expert in files:
-        check_output(output / expert, overwrite=overwrite, inputs=[_base_folder(profile, expert)])
+        check_output(output / expert, overwrite=overwrite, inputs=[base_folder(profile, expert)])
     for expert, file in files.items():
         lora = read_lora(file)
         if lora.metadata is not None:
             check_metadata(file, lora.metadata, base_model=_base_name(lora.metadata, profile), expert=expert)
-        merge_lora(_base_folder(profile, expert), lora, output / expert, strength=strength)
+        merge_lora(base_folder(profile, expert), lora, output / expert, strength=strength)
     return [output / expert for expert in files]
 
 
 def import_adapter(files: Mapping[Expert, Path], output: Path, facts: Facts, *, overwrite: bool = False) -> list[Path]:
     """Write LoRAs of any format as an adapter, with what they say of themselves and what `facts` add; give the files.
 
-    Sizes are checked against the base where it is on this machine.
+    Sizes are checked against the base that `facts` names.
 
     Raises:
         AdapterError: a file is no LoRA of Wan, a fact is missing or contradicts the file, or the sizes do not fit.
+        ConfigError: an alpha or another fact is out of bounds.
         OutputError: an output is there already, or is the input itself.
     """
     loras = {expert: _with_facts(read_lora(file), expert, files, facts) for expert, file in files.items()}
     tagged = _tagged(files) or (facts.profile is not None and len(facts.profile.transformers) > 1)
     outputs = _outputs(output, files, tagged=tagged, overwrite=overwrite)
     for expert, lora in loras.items():
-        if facts.profile is not None and (_base_folder(facts.profile, expert) / "config.json").is_file():
-            check_lora(lora, base_sizes(_base_folder(facts.profile, expert)))
+        sizes = None if facts.profile is None else base_sizes(facts.profile, expert)
+        if sizes is not None:
+            check_lora(lora, sizes)
     for expert, lora in loras.items():
         write_lora(lora, outputs[expert], "diffusers")
     return list(outputs.values())
@@ -134,17 +136,20 @@ def _with_facts(lora: Lora, expert: Expert, files: Mapping[Expert, Path], facts:
     if not lora.says_alpha and facts.alpha is None:
         logger.warning("%s holds no alpha: taken as its rank, %d; give --alpha if it was another", lora.path, lora.rank)
     alpha = lora.alpha if facts.alpha is None else facts.alpha
-    metadata = AdapterMetadata(
-        base_model=profile.checkpoint.hub or profile.name,
-        base_revision=profile.checkpoint.revision,
-        profile=profile.name,
-        rank=lora.rank,
-        alpha=alpha,
-        reference=facts.reference,
-        reference_scale=facts.reference_scale or profile.reference.spatial_scale,
-        frame_rate=facts.frame_rate or profile.size.frame_rate,
-        expert=expert,
-        experts=tuple(name for name in TAGS if name in files),
+    metadata = AdapterMetadata.from_mapping(
+        {
+            "base_model": profile.checkpoint.hub or profile.name,
+            "base_revision": profile.checkpoint.revision,
+            "profile": profile.name,
+            "rank": lora.rank,
+            "alpha": alpha,
+            "reference": facts.reference,
+            "reference_scale": facts.reference_scale or profile.reference.spatial_scale,
+            "frame_rate": facts.frame_rate or profile.size.frame_rate,
+            "expert": expert,
+            "experts": tuple(name for name in TAGS if name in files),
+        },
+        source=str(lora.path),
     )
     return replace(lora, alpha=alpha, metadata=metadata)
 
@@ -158,11 +163,6 @@ def _outputs(output: Path, files: Mapping[Expert, Path], *, tagged: bool, overwr
     for path in outputs.values():
         check_output(path, overwrite=overwrite, inputs=files.values())
     return outputs
-
-
-def _base_folder(profile: Profile, expert: Expert) -> Path:
-    """Give the plain transformer that adapters are trained over; a profile may name one that reads by itself."""
-    return profile.folder / (expert if expert == "transformer" else profile.transformers.get(expert, expert))
 
 
 def _tagged(files: Mapping[Expert, Path]) -> bool:

@@ -73,7 +73,11 @@ def read_lora(path: Path) -> Lora:
             continue
         key, form = known
         forms[form] += 1
-        parts.setdefault(key.module, {})[key.part] = tensor
+        if key.part in parts.setdefault(key.module, {}):
+            raise AdapterError(
+                f"{path}: expected each tensor once, {name} is there under two names: get the file again"
+            )
+        parts[key.module][key.part] = tensor
     if foreign or not parts:
         what = (
             f"got {min(foreign)!r}" + (f" and {len(foreign) - 1} more" if foreign[1:] else "")
@@ -180,12 +184,14 @@ def _pairs(path: Path, parts: dict[str, dict[Part, Tensor]]) -> dict[str, tuple[
                     f"{path}: expected pairs of lora_A and lora_B, {module} without {name} does not fit: get it again"
                 )
         down, up = found["down"], found["up"]
+        if "alpha" in found and found["alpha"].numel() != 1:
+            raise AdapterError(f"{path}: expected one number as the alpha of {module}, got several: get it again")
         if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
             raise AdapterError(
                 f"{path}: expected [rank, in] and [out, rank] at {module}, got {list(down.shape)} and "
                 f"{list(up.shape)}, which does not fit: get it again"
             )
-        if not (down.isfinite().all() and up.isfinite().all()):
+        if not all(tensor.float().isfinite().all() for tensor in found.values()):
             raise AdapterError(
                 f"{path}: expected finite numbers, {module} holds NaN or infinity: train or get it again"
             )

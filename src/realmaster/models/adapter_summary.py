@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realmaster.errors import AdapterError, RealMasterError
+from realmaster.errors import AdapterError, MissingWeightsError, RealMasterError
 from realmaster.models.adapter_checks import check_lora, check_metadata, linear_sizes
 from realmaster.models.adapter_files import Lora, read_lora
-from realmaster.models.adapter_metadata import AdapterMetadata
+from realmaster.models.adapter_metadata import AdapterMetadata, Expert
 from realmaster.models.adapter_names import Format
 from realmaster.models.profiles import Profile
+from realmaster.models.published import TRANSFORMERS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +42,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether a profile can use the adapter; `reason` is the sentence where it cannot."""
+    """Whether a profile can use the adapter; `reason` says why not, or what is to be known."""
 
     profile: str
     fits: bool
@@ -117,20 +118,40 @@ def fit(lora: Lora, profile: Profile) -> Fit:
                 f"{lora.path}: expected a LoRA of the only transformer, got the low-noise expert's: "
                 "choose the profile it was trained for"
             )
-        folder = profile.folder / ("transformer" if told.expert == "transformer" else told.expert)
-        if (folder / "config.json").is_file():
-            check_lora(lora, base_sizes(folder))
+        sizes = base_sizes(profile, told.expert)
+        if sizes is not None:
+            check_lora(lora, sizes)
             checked = True
     except RealMasterError as error:
         return Fit(profile.name, False, str(error), checked)
-    return Fit(profile.name, True, None, checked)
+    trained, there = told.base_revision, profile.checkpoint.revision
+    note = f"trained over revision {trained}, the profile has {there}" if trained and trained != there else None
+    return Fit(profile.name, True, note, checked)
 
 
-def base_sizes(folder: Path) -> dict[str, tuple[int, int]]:
-    """List the linear layers of the transformer in a folder, from its config.json alone."""
+def base_folder(profile: Profile, expert: Expert) -> Path:
+    """Give the plain transformer that adapters are trained over; a profile may name one that reads by itself."""
+    return profile.folder / (expert if expert == "transformer" else profile.transformers.get(expert, expert))
+
+
+def base_sizes(profile: Profile, expert: Expert) -> dict[str, tuple[int, int]] | None:
+    """List the linear layers of a profile's base from its config.json, or the published one; None if neither is known.
+
+    Raises:
+        MissingWeightsError: the file cannot be read.
+    """
     import torch
     from diffusers import WanTransformer3DModel
 
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    path = base_folder(profile, expert) / "config.json"
+    if path.is_file():
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise MissingWeightsError(f"{path}: expected readable settings ({error}): fetch this file again") from error
+    elif profile.checkpoint.hub in TRANSFORMERS:
+        config = TRANSFORMERS[profile.checkpoint.hub]
+    else:
+        return None
     with torch.device("meta"):
         return linear_sizes(WanTransformer3DModel.from_config(config))
