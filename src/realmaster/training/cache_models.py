@@ -1,4 +1,4 @@
-"""Load what a cache is made with, and no more: autoencoder, tokenizer, text encoder.
+"""Build the cache of a run ahead of it, with no more of the models than that takes: autoencoder and text encoder.
 
 Separate from `realmaster.models.loading`, which loads whole profiles: latents can be made on a card, or a machine, that
 would not hold the transformers.
@@ -11,11 +11,43 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from realmaster.data.manifest import read_manifest
 from realmaster.errors import MissingWeightsError
 from realmaster.models.causal_conv import use_planar_convolutions
 from realmaster.models.checkpoint import check_parts
 from realmaster.models.loading import Models
-from realmaster.models.profiles import Profile, missing_remedy
+from realmaster.models.machine import check_device
+from realmaster.models.profiles import Profile, load_profile, missing_remedy
+from realmaster.training.cache import Progress, build_cache
+from realmaster.training.dataset import CachedDataset
+from realmaster.training.settings import TrainSettings
+from realmaster.training.validation import read_validation
+
+
+def build_run_cache(settings: TrainSettings, *, workers: int, progress: Progress | None = None) -> CachedDataset:
+    """Make what is missing of the cache that a run will read, without loading its transformers.
+
+    Raises:
+        ConfigError, DataError, MissingWeightsError, OutputError: see `realmaster.training.cache.build_cache`.
+    """
+    if settings.device != "auto":
+        check_device(settings.device)
+    profile = load_profile(settings.profile, model_dir=settings.model_dir, changes=settings.set)
+    rows = read_manifest(settings.data.manifest, skip_broken=settings.data.skip_broken)
+    captions = {profile.sampling.negative_prompt, *(row.caption for row in read_validation(settings.validation))}
+    fastest = "cuda" if torch.cuda.is_available() else "cpu"
+    device = fastest if settings.device == "auto" else settings.device
+    dtype = getattr(torch, settings.memory.dtype or profile.memory.dtype)
+    return build_cache(
+        rows,
+        load_encoders(profile, device=device, dtype=dtype),
+        settings.data.encode,
+        settings.cache_folder,
+        workers=workers,
+        skip_broken=settings.data.skip_broken,
+        captions=sorted(captions),
+        progress=progress,
+    )
 
 
 def load_encoders(profile: Profile, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Models:
