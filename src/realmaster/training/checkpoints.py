@@ -25,7 +25,7 @@ from realmaster.errors import ConfigError, OutputError
 
 logger = logging.getLogger(__name__)
 
-STATE, TENSORS = "state.json", "state.safetensors"
+STATE, TENSORS = "state/state.json", "state/tensors.safetensors"  # in a folder: beside them lies the adapter alone
 _NAME = re.compile(r"step-(\d{8})")
 
 
@@ -102,11 +102,11 @@ class Checkpoints:
             for left in self.folder.glob(".step-*"):  # of a process that was killed
                 shutil.rmtree(left)
             self._refuse_full_disk(sum(tensor.nbytes for tensor in tensors.values()))
-            temporary.mkdir()
+            (temporary / TENSORS).parent.mkdir(parents=True)
             write_adapter(temporary)
             save_file(dict(tensors), temporary / TENSORS)
             (temporary / STATE).write_text(json.dumps({**state, "step": step, "scores": dict(scores)}))
-            for path in temporary.iterdir():
+            for path in [*temporary.rglob("*"), temporary]:
                 _flush(path)
             shutil.rmtree(final, ignore_errors=True)
             temporary.replace(final)
