@@ -1,9 +1,10 @@
 """Names for models by what they hold, so that a cache knows which ones made it.
 
-Separate because it is the one place that decides when two models count as the same: equal configs, equal names and
-shapes of weights, and equal values at 256 evenly spaced places of every tensor. Device and number format do not count;
-a fine-tuned, quantised or differently tiled model is another one. Hashing all bytes would cost 11 GB of reading for the
-text encoder of the large profiles, at every start.
+Separate because it is the one place that decides when two models count as the same: equal names and shapes of weights,
+equal values at 256 evenly spaced places of every tensor, and the few settings that weights do not show. Device and
+number format do not count, nor what a new version of a library adds to a config; a fine-tuned, quantised or differently
+tiled model is another one. Hashing all bytes would cost 11 GB of reading for the text encoder of the large profiles, at
+every start.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from torch import Tensor, nn
 from realmaster.errors import ConfigError
 
 _PLACES = 256
+_SETTINGS = ("latents_mean", "latents_std", "patch_size", "scale_factor_spatial", "scale_factor_temporal")
 _TILING = ("tile_sample_min_height", "tile_sample_min_width", "tile_sample_stride_height", "tile_sample_stride_width")
 
 
 def fingerprint_autoencoder(autoencoder: Any) -> str:
-    """Name a video autoencoder by weights, config (the latents' scaling is in it) and tiling.
+    """Name a video autoencoder by weights, scaling of the latents, strides and tiling.
 
     Raises:
         ConfigError: its weights are not loaded.
     """
     tiling = [getattr(autoencoder, name, None) for name in _TILING] if getattr(autoencoder, "use_tiling", False) else []
-    return _fingerprint(autoencoder, dict(autoencoder.config), tiling)
+    return _fingerprint(autoencoder, [[autoencoder.config.get(name) for name in _SETTINGS], tiling])
 
 
 def fingerprint_text_encoder(text_encoder: Any, tokenizer: Any, max_length: int) -> str:
@@ -38,13 +40,11 @@ def fingerprint_text_encoder(text_encoder: Any, tokenizer: Any, max_length: int)
         ConfigError: its weights are not loaded.
     """
     vocabulary = hashlib.sha256(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode()).hexdigest()
-    return _fingerprint(text_encoder, {"vocabulary": vocabulary}, max_length)
+    return _fingerprint(text_encoder, [vocabulary, max_length])
 
 
-def _fingerprint(model: nn.Module, config: dict[str, Any], extra: object) -> str:
-    digest = hashlib.sha256()
-    public = {name: value for name, value in config.items() if not name.startswith("_")}
-    digest.update(json.dumps([public, extra], sort_keys=True, default=str).encode())
+def _fingerprint(model: nn.Module, settings: list[Any]) -> str:
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {list(tensor.shape)}".encode())
         digest.update(_values(name, tensor))
