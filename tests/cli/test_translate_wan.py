@@ -95,6 +95,15 @@ def test_the_small_profile_translates(translate: Any) -> None:
     assert len(frames) == 9 * 48 * 64 * 3
 
 
+def test_the_profiles_own_precision_runs_with_everything_that_saves_memory(translate: Any, adapter: Path) -> None:
+    saving = (
+        "memory.dtype=bfloat16", "memory.reference_cache.dtype=float8", "memory.reference_cache.device=host",
+        "memory.layerwise_fp8=true", "memory.offload=group", "memory.attention_backend=native",
+    )  # fmt: skip
+    frames, _ = translate("wan2.2-a14b", "--adapter", adapter, settings=saving)
+    assert len(frames) == 9 * 48 * 64 * 3
+
+
 def test_few_steps_stack_on_the_adapter_and_take_no_guidance(translate: Any, adapter: Path, distilled: Path) -> None:
     plain, _ = translate("wan2.2-a14b", "--adapter", adapter, "--guidance-scale", "1")
     few, _ = translate("wan2.2-a14b", "--adapter", adapter, "--few-step", distilled)

@@ -153,7 +153,7 @@ def _move(source: Path, target: Path) -> Path:
         ({"memory.attention_backend": "sage"}, "attention_backend sage: .*sageattention"),
         ({"memory.attention_backend": "magic"}, "attention_backend among .*native.* got 'magic'"),
         ({"memory.step_cache": "mag"}, "step_cache.ratios for memory.step_cache mag, got none"),
-        ({"memory.context_parallel": 4}, "expected 4 processes .*torchrun --nproc-per-node 4"),
+        ({"memory.context_parallel": 4}, "expected 4 CUDA devices .* got the CPU"),
         ({"memory.dtype": "float16"}, "float32 or bfloat16 on a CPU, got float16"),
         ({"few_step.enabled": True}, "the file of a distilled LoRA"),
         ({"few_step.enabled": True, "memory.step_cache": "first_block"}, "step_cache none with few-step"),

@@ -12,7 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from realmaster.models import machine_options
 from realmaster.models.loading import Models, load_profile_models
+from realmaster.models.placement import OneAtATime
 from realmaster.models.profiles import Profile, load_profile
 from realmaster.models.reference import ReferenceAttention
 from realmaster.models.step_caches import step_caches
@@ -143,6 +145,24 @@ def test_an_adapter_trained_without_it_is_off_while_the_reference_is_read(folder
     assert states.count(True) == 2
     assert len(states) == 2 + 2 * STEPS
     assert not models.transformer.blocks[0].attn1.to_q.disable_adapters
+
+
+@MODES
+def test_experts_that_come_one_at_a_time_change_nothing(
+    folder: Path, expected: dict[str, Tensor], mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere(OneAtATime):
+        def copy(self, tensor: Tensor) -> Tensor:
+            return tensor.clone()
+
+    monkeypatch.setattr(machine_options, "OneAtATime", Elsewhere)
+    monkeypatch.setattr(machine_options, "free_bytes", lambda _: 1)
+    profile, models = load(folder, memory__offload="experts")
+    assert isinstance(models.swap, Elsewhere)
+    for _ in range(2):
+        assert distance(run(profile, models, mode), expected[mode]) < 1e-5  # copies may be aligned otherwise in memory
+        assert models.swap.present == "transformer_2"
+    assert not any(parameter.is_inference() for parameter in models.transformer_2.parameters())
 
 
 @MODES

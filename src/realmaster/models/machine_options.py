@@ -79,7 +79,7 @@ def check_options(profile: Profile, *, mode: str, device: torch.device) -> None:
             f"expected reference.spatial_scale 1 with memory.context_parallel, got {profile.reference.spatial_scale}: "
             "positions of a smaller reference are not shared out; set one of them to 1"
         )
-    check_context_parallel(memory)
+    check_context_parallel(memory, device)
 
 
 def check_attention_backend(name: str) -> None:

@@ -33,9 +33,10 @@ class OneAtATime:
             return
         self.leave()
         home = self.home.setdefault(name, {})
-        for key, tensor in _tensors(self.modules[name]):
-            home[key] = tensor.data
-            tensor.data = self.copy(tensor.data)
+        with torch.inference_mode(mode=False):  # weights that came during inference would be no good for training
+            for key, tensor in _tensors(self.modules[name]):
+                home[key] = tensor.data
+                tensor.data = self.copy(tensor.data)
         self.present = name
         logger.info("%s is on %s", name, self.device)
 

@@ -5,6 +5,7 @@ Letters: B prompts, L tokens, D width.
 
 from __future__ import annotations
 
+import html
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +19,10 @@ logger = logging.getLogger(__name__)
 def encode_prompts(tokenizer: Any, text_encoder: Any, prompts: Sequence[str], *, max_length: int) -> Tensor:
     """Encode prompts to [B, L, D]; embeddings beyond a prompt's end are zero (diffusers `WanPipeline`).
 
-    A prompt longer than `max_length` tokens is cut, with a warning that says how much was lost.
+    White space is reduced to single blanks first, as the official code does. A prompt longer than `max_length` tokens
+    is cut, with a warning that says how much was lost.
     """
+    prompts = [" ".join(html.unescape(prompt).split()) for prompt in prompts]
     lengths = [len(ids) for ids in tokenizer(list(prompts), truncation=False)["input_ids"]]
     if max(lengths) > max_length:
         logger.warning("prompt cut: it has %d tokens, the text encoder reads %d", max(lengths), max_length)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from realmaster.diffusion.flow import add_noise, guide
+from realmaster.models.context_parallel import check_shares
 from realmaster.models.loading import Models
 from realmaster.models.memory_settings import MemorySettings
 from realmaster.models.profiles import SamplingSettings
@@ -105,6 +106,9 @@ class Denoiser:
             watch: counts the time of "reference" and "denoise".
             held: what is decided already, as latent frames 1, 2, ...
         """
+        config = self.models.transformer.config
+        num_tokens = noise[0, 0].numel() // (config.patch_size[0] * config.patch_size[1] * config.patch_size[2])
+        check_shares(self.memory, num_tokens=num_tokens, num_heads=config.num_attention_heads)
         scheduler = build_scheduler(self.sampling, device=noise.device)
         latents = noise
         for stage in cut_stages(scheduler.timesteps, self.models.expert_at):
