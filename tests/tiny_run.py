@@ -46,7 +46,7 @@ def config(manifest: Path, checkpoint: Path, output: Path, **changes: Any) -> di
     values: dict[str, Any] = {
         "profile": "wan2.2-a14b",
         "model_dir": str(checkpoint),
-        "set": {"size": {"width": WIDTH, "height": HEIGHT}, "window": {"num_frames": 5, "overlap": 1}},
+        "profile_changes": {"size": {"width": WIDTH, "height": HEIGHT}, "window": {"num_frames": 5, "overlap": 1}},
         "output": str(output),
         "device": "cpu",
         "data": {

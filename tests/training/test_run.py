@@ -100,7 +100,7 @@ def test_a_checkpoint_holds_an_adapter_of_both_experts_that_says_what_it_is_for(
 
 def test_the_adapter_of_a_checkpoint_is_what_inference_loads(place: Place, both: Trained) -> None:
     profile = load_profile(
-        "wan2.2-a14b", model_dir=place.wan, changes={**place.values("both")["set"], "size.buckets": []}
+        "wan2.2-a14b", model_dir=place.wan, changes={**place.values("both")["profile_changes"], "size.buckets": []}
     )
     models, mode = load_profile_models(profile, adapter=both.newest.folder, dtype=torch.float32)
     assert mode == "cached"
@@ -146,7 +146,7 @@ def test_the_loss_falls(place: Place) -> None:
 )
 def test_each_option_trains(place: Place, changes: dict[str, Any], request: pytest.FixtureRequest) -> None:
     name = request.node.callspec.id
-    size = {"set": {"size": {"width": 64, "height": 64}}} if name == "half-scale" else {}
+    size = {"profile_changes": {"size": {"width": 64, "height": 64}}} if name == "half-scale" else {}
     if name == "half-scale":
         changes = {**changes, "data": {**changes["data"], "encode": {"reference_scale": 2, "buckets": ["32x32x5"]}}}
     trained = place.train(name, experts={"transformer": {"num_steps": 1}}, **changes, **size)

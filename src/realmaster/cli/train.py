@@ -22,21 +22,21 @@ SECONDS_BETWEEN_LINES = 30.0
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("config", metavar="CONFIG", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="Run folder.  [default: the config's]")
-@click.option("--model-dir", type=click.Path(path_type=Path), help="Folder of the checkpoint.  [default: the config's]")
-@click.option("--list", "list_only", is_flag=True, help="List the run's checkpoints with their scores, and train nothing.")
+@click.option("--set", "words", multiple=True, metavar="NAME=VALUE", help="Change a setting of CONFIG; repeatable.")
+@click.option(
+    "--list", "list_only", is_flag=True, help="List the run's checkpoints with their scores, and train nothing."
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress line; warnings and errors stay.")
-def command(config: Path, output: Path | None, model_dir: Path | None, list_only: bool, quiet: bool) -> None:
+def command(config: Path, words: tuple[str, ...], list_only: bool, quiet: bool) -> None:
     """Train an adapter as CONFIG (YAML) says; the same command goes on with a run that was broken off.
 
-    On several devices: `torchrun --nproc-per-node 8 --no-python realmaster train CONFIG`. docs/train.md explains each setting.
+    On several devices: `torchrun --nproc-per-node 8 --no-python realmaster train CONFIG`. Each setting: docs/train.md.
     """
+    from realmaster.models.profiles import read_changes
     from realmaster.training.checkpoints import Checkpoints, as_table
     from realmaster.training.settings import TrainSettings
 
-    settings = TrainSettings.from_yaml(config)
-    changes = {"output": output, "model_dir": model_dir}
-    settings = settings.model_copy(update={name: value for name, value in changes.items() if value is not None})
+    settings = TrainSettings.read(config, read_changes(words))
     checkpoints = Checkpoints(settings.output / "checkpoints", figure=settings.validation.figure)
     if list_only:
         click.echo(as_table(checkpoints))

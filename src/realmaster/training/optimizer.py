@@ -74,12 +74,13 @@ def load_optimizer_tensors(
         if name not in parameters:
             raise ConfigError(f"expected the optimizer state of this adapter, got one with {name}: begin a new run")
         parameter = parameters[name]
-        if value.ndim == 0:  # a count of steps: fused AdamW keeps it beside the parameter, bitsandbytes as a number
-            counts = value.item() if "bitsandbytes" in type(optimizer).__module__ else value.clone()
-            fused = isinstance(counts, Tensor) and optimizer.param_groups[0].get("fused")
-            optimizer.state[parameter][moment] = counts.to(parameter.device) if fused else counts
-        else:
+        if value.ndim > 0:
             optimizer.state[parameter][moment] = spread(value, parameter)
+        elif "bitsandbytes" in type(optimizer).__module__:  # which counts steps in a number
+            optimizer.state[parameter][moment] = value.item()
+        else:  # fused AdamW keeps the count beside the parameter
+            fused = optimizer.param_groups[0].get("fused")
+            optimizer.state[parameter][moment] = value.to(parameter.device if fused else "cpu", copy=True)
 
 
 def whole(tensor: Tensor) -> Tensor:

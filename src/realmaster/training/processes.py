@@ -97,7 +97,7 @@ def gather_objects(accelerator: Accelerator, value: list[Any]) -> list[Any]:
 def mean_over_processes(accelerator: Accelerator, values: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """Average scalars over the processes, in one exchange."""
     stacked = torch.stack([value.detach().float() for value in values.values()])
-    reduced: torch.Tensor = accelerator.reduce(stacked, reduction="mean")  # type: ignore[assignment] # a tensor gives one
+    reduced: torch.Tensor = accelerator.reduce(stacked, reduction="mean")
     return dict(zip(values, reduced.tolist(), strict=True))
 
 

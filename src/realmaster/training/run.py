@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from realmaster.errors import ConfigError, NumericalError
+from realmaster.errors import ConfigError, MemoryLimitError, NumericalError
 from realmaster.models.adapter import write_adapter
 from realmaster.models.adapter_metadata import AdapterMetadata, Expert, expert_path
 from realmaster.pipelines.translate import Translator
@@ -187,14 +187,18 @@ class Run:
             NumericalError: the loss or the gradient is not finite, on any process; the weights are left as they were.
         """
         rate = expert.rate
-        values = mean_over_processes(self.accelerator, expert.train_step(batches))
+        try:
+            losses = expert.train_step(batches)
+        except torch.OutOfMemoryError as error:
+            raise self.too_large(batches, error) from error
+        values = mean_over_processes(self.accelerator, losses)
         if not all(math.isfinite(value) for value in values.values()):
             self.refuse_batch(expert, values, batches)
         expert.apply()
         self.step += 1
         self.latest.setdefault(expert.name, deque(maxlen=20)).append(values["loss"])
-        line = {"expert": expert.name, "loss": values["loss"], "norm": values["norm"], "rate": rate}
-        self.record(line, tracked={f"{expert.name}/{k}": v for k, v in line.items() if k != "expert"})
+        numbers = {"loss": values["loss"], "norm": values["norm"], "rate": rate}
+        self.record({"expert": expert.name, **numbers}, tracked={f"{expert.name}/{k}": v for k, v in numbers.items()})
 
     def refuse_batch(self, expert: TrainedExpert, values: Mapping[str, float], batches: Sequence[Batch]) -> None:
         """Stop at a batch that gave no finite number; say which clips it held, on all processes."""
@@ -207,6 +211,24 @@ class Run:
             f"expected a finite {what} at step {self.step + 1} ({expert.name}), got {values['loss']:g} (gradient norm "
             f"{values['norm']:g}) from the batch {names}; {good}: look at these clips, or lower learning_rate, and run "
             "again"
+        )
+
+    def too_large(self, batches: Sequence[Batch], error: Exception) -> MemoryLimitError:
+        """Say what did not fit, and which settings that are not on yet would help, the exact ones first."""
+        settings, memory = self.settings, self.settings.memory
+        helps = {
+            "memory.gradient_checkpointing: true": not memory.gradient_checkpointing,
+            "data.batch_size: 1 with more accumulation": settings.data.batch_size > 1,
+            "more memory.offload_blocks": not memory.fp8_base and settings.parallel == "ddp",
+            "optimizer.kind: adamw8bit": settings.optimizer.kind == "adamw",
+            "reference.adapted: false": settings.reference.mode == "cached" and settings.reference.adapted,
+            "data.encode.reference_scale: 2": settings.data.encode.reference_scale == 1,
+            "a bucket of fewer frames": True,
+        }
+        return MemoryLimitError(
+            f"out of memory at step {self.step + 1} with {len(batches[0]['index'])} clip(s) of {batches[0]['bucket']} "
+            f"(peak {peak_memory_gb(self.accelerator.device):.1f} GB; {str(error).splitlines()[0]}): set "
+            + ", or ".join(setting for setting, can_help in helps.items() if can_help)
         )
 
     @property

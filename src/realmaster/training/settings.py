@@ -6,12 +6,15 @@ groups that belong to the run as a whole: experts, memory, processes, checkpoint
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import yaml
 from pydantic import Field, model_validator
 
 from realmaster.config import Settings
+from realmaster.errors import ConfigError
 from realmaster.models.adapter_metadata import Expert
 from realmaster.training.cache_settings import CacheSettings
 from realmaster.training.optimizer import OptimizerSettings
@@ -99,7 +102,9 @@ class TrainSettings(Settings):
 
     profile: str = Field(description="profile whose base is trained over; `realmaster doctor` lists them")
     model_dir: Path | None = Field(None, description="checkpoint elsewhere than on the hub: as --model-dir")
-    set: dict[str, Any] = Field({}, description="other settings of the profile for validation: size.width: 640")
+    profile_changes: dict[str, Any] = Field(
+        {}, description="other settings of the profile, such as size.width: 640; validation works at its size"
+    )
     output: Path = Field(description="run folder; run again to go on")
     seed: int = Field(0, ge=0, description="seed of data, noise and initial weights")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto is the fastest there is")
@@ -133,6 +138,26 @@ class TrainSettings(Settings):
             raise ValueError("parallel: fsdp shards the base, fp8_base and offload_blocks cannot move it as well")
         return self
 
+    @classmethod
+    def read(cls, path: Path, changes: Mapping[str, Any] | None = None) -> Self:
+        """Read a config, and change settings by their dotted names, such as `data.batch_size`.
+
+        Raises:
+            ConfigError: the file is missing or no YAML, a name is unknown, or a value does not fit.
+        """
+        if not changes:
+            return cls.from_yaml(path)
+        values = read_yaml(path)
+        for name, value in changes.items():
+            *groups, last = name.split(".")
+            place = values
+            for group in groups:
+                place = place.setdefault(group, {}) if isinstance(place, dict) else None
+            if not isinstance(place, dict):
+                raise ConfigError(f"{path}: {name}: expected a setting of a config, found no such group: correct it")
+            place[last] = value
+        return cls.from_mapping(values, source=str(path))
+
     @property
     def cache_folder(self) -> Path:
         """Where encoded clips are."""
@@ -148,6 +173,18 @@ class TrainSettings(Settings):
         )  # fmt: skip
         chosen["adapter"].pop("start_from")
         return chosen | {"experts": {name: e.learning_rate for name, e in self.experts.items()}}
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a config's plain values.
+
+    Raises:
+        ConfigError: the file is missing, or no YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"expected a config (YAML) at {path}, could not read it ({error})") from error
 
 
 def plan_turns(experts: dict[Expert, ExpertSettings], turn_steps: int | None) -> list[Expert]:

@@ -68,7 +68,7 @@ def prepare(settings: TrainSettings, accelerator: Accelerator, *, show_cache: Sh
         settings.profile,
         model_dir=settings.model_dir,
         changes={
-            **settings.set,
+            **settings.profile_changes,
             "reference.mode": settings.reference.mode,
             "reference.spatial_scale": settings.data.encode.reference_scale,
         },
