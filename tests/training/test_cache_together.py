@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -143,3 +144,16 @@ def test_reading_in_other_processes_gives_the_same_cache(tmp_path: Path) -> None
 def test_a_reader_that_is_killed_is_said_in_one_line() -> None:
     with Readers(1) as readers, pytest.raises(MemoryLimitError, match="one was killed"):
         readers.result(readers.submit(os._exit, 9))
+
+
+def test_readers_end_with_the_process_that_began_them_even_if_it_is_killed() -> None:
+    code = (
+        "import os, sys; from realmaster.training.cache_readers import Readers\n"
+        "readers = Readers(1); print(readers.submit(os.getpid).result(), flush=True); sys.stdin.read()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    reader = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.communicate(timeout=20)
+    assert not psutil.wait_procs([reader], timeout=20)[1]

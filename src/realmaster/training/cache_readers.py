@@ -5,12 +5,14 @@ Separate from `cache.py`, which says what is made: here is only who does it, and
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -93,5 +95,13 @@ class Claim:
 
 
 def _begin() -> None:
-    """Leave Ctrl-C to the process that started us: it ends its readers itself."""
+    """Leave Ctrl-C to the process that started us, and end when it ends: killed, it cannot tell us."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
