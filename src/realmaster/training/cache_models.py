@@ -32,7 +32,7 @@ def build_run_cache(settings: TrainSettings, *, workers: int, progress: Progress
     """
     if settings.device != "auto":
         check_device(settings.device)
-    profile = load_profile(settings.profile, model_dir=settings.model_dir, changes=settings.set)
+    profile = load_profile(settings.profile, model_dir=settings.model_dir, changes=settings.profile_changes)
     rows = read_manifest(settings.data.manifest, skip_broken=settings.data.skip_broken)
     captions = {profile.sampling.negative_prompt, *(row.caption for row in read_validation(settings.validation))}
     fastest = "cuda" if torch.cuda.is_available() else "cpu"
