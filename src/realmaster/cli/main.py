@@ -20,6 +20,8 @@ from realmaster.cli.problems import BROKEN_PIPE, TERMINATED, explain
 
 COMMANDS = {
     "translate": LazyCommand("realmaster.cli.translate:command", "Turn a rendered clip into a photoreal one."),
+    "plan": LazyCommand("realmaster.cli.plan:command", "Say what a translation takes, before anything is loaded."),
+    "models": LazyCommand("realmaster.cli.models:command", "Fetch a profile's weights, or check them."),
     "doctor": LazyCommand("realmaster.cli.doctor:command", "Say what is installed and what this machine can run."),
     "render": LazyCommand("realmaster.cli.render:command", "Render exact pairs: one scene, as an engine and a camera."),
     "evaluate": LazyCommand("realmaster.cli.evaluate:command", "Score outputs against their inputs and the truth."),

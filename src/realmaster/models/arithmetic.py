@@ -10,6 +10,7 @@ Letters: B batch, C channels, F frames, H, W, N tokens, D width, L layers.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -162,11 +163,21 @@ def count_training_step(
 
 
 def build_transformer(config: Mapping[str, Any], dtype: str, **changes: Any) -> Any:
-    """Build a Wan transformer on the meta device, frozen."""
+    """Build a Wan transformer on the meta device, frozen; what diffusers keeps in float32 is in float32."""
     from diffusers import WanTransformer3DModel
 
     with building(dtype):
-        return WanTransformer3DModel(**{**config, **changes}).eval().requires_grad_(False)
+        model = WanTransformer3DModel(**{**config, **changes}).eval().requires_grad_(False)
+    return keep_float32(model)
+
+
+def keep_float32(model: Any) -> Any:
+    """Bring to float32 what diffusers keeps in it whatever the model's precision: rotary tables, norms, time."""
+    kept = set(model._keep_in_fp32_modules or ())
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if kept & set(name.split(".")):
+            tensor.data = tensor.data.float()
+    return model
 
 
 @remembered
@@ -175,19 +186,19 @@ def weigh_transformer(config: Mapping[str, Any], dtype: str, *, layerwise_fp8: b
 
     The LoRA is counted in `dtype`.
     """
+    from diffusers.hooks.layerwise_casting import DEFAULT_SKIP_MODULES_PATTERN
+
     model = build_transformer(config, dtype)
     size = torch.empty((), dtype=DTYPES[dtype]).element_size()
-    skipped = tuple(model._skip_layerwise_casting_patterns or ())
+    skipped = [*DEFAULT_SKIP_MODULES_PATTERN, *(model._skip_layerwise_casting_patterns or ())]
     stored, largest = dict[str, int](), 0
     for name, module in model.named_modules():
-        cast = layerwise_fp8 and isinstance(module, nn.Linear) and not any(part in name for part in skipped)
-        own = sum(tensor.numel() for tensor in (*module.parameters(False), *module.buffers(False)))
-        stored[name] = own * (1 if cast else size)
-        largest = max(largest, own * size if cast else 0)
-    if rank:
-        for name, module in model.named_modules():
-            if isinstance(module, nn.Linear) and _has_lora(name):
-                stored[name] += rank * (module.in_features + module.out_features) * size
+        own = sum(tensor.nbytes for tensor in (*module.parameters(False), *module.buffers(False)))
+        cast = layerwise_fp8 and isinstance(module, nn.Linear) and not any(re.search(part, name) for part in skipped)
+        stored[name] = own // size if cast else own
+        largest = max(largest, own if cast else 0)
+        if rank and isinstance(module, nn.Linear) and _has_lora(name):
+            stored[name] += rank * (module.in_features + module.out_features) * size
     block = sum(count for name, count in stored.items() if f"{name}.".startswith("blocks.0."))
     return Weights(sum(stored.values()), block, int(config["num_layers"]), largest)
 

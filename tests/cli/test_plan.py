@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def test_a_plan_is_printed_before_anything_is_loaded(realmaster: Any, clip: Path) -> None:
+    said = realmaster("plan", clip, "--memory", "8", "--tflops", "1")
+    assert (said.code, said.err) == (0, "")
+    for words in ("nano on cuda", "9 frames of 64x48", "tokens", "PFLOP", "weights", "reference", "peak", "estimate"):
+        assert words in said.out
+
+
+def test_json_holds_the_same_for_this_machine(realmaster: Any, clip: Path) -> None:
+    said = realmaster("plan", clip, "--device", "cpu", "--json", "--set", "sampling.num_inference_steps=3")
+    values = json.loads(said.out)
+    assert said.code == 0
+    assert (values["device"], values["num_steps"], values["fits"]) == ("cpu", 3, True)
+    assert values["seconds_total"] > 0
+
+
+def test_not_enough_memory_is_one_line_with_the_plan_s_numbers(realmaster: Any, clip: Path) -> None:
+    said = realmaster("plan", clip, "--memory", "0.1", "--tflops", "1")
+    assert said.code == 2
+    assert said.err.count("\n") == 1
+    assert "expected 0.6 GB on cuda" in said.err
+    assert "it has 0.1" in said.err
+    assert "windows" in said.out
+
+
+def test_input_or_training_is_asked_for(realmaster: Any, clip: Path) -> None:
+    assert "give one of them" in realmaster("plan").err
+    assert realmaster("plan", clip, "--training", "x.yaml").code == 2
+    assert "no-such.mp4" in realmaster("plan", "no-such.mp4").err
+
+
+def test_a_training_run_is_planned_from_its_config(realmaster: Any, tmp_path: Path) -> None:
+    config = tmp_path / "train.yaml"
+    config.write_text(
+        "profile: nano\noutput: run\ndata: {manifest: pairs, encode: {buckets: [128x72x5, 64x64x5]}}\n"
+        "experts: {transformer: {num_steps: 100}}\n"
+    )
+    said = realmaster("plan", "--training", config, "--memory", "8", "--tflops", "1")
+    assert said.code == 0, said.err
+    for words in ("frozen base", "adapter and optimizer", "activations", "5 frames of 128x72", "100 steps"):
+        assert words in said.out
