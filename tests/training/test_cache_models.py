@@ -39,14 +39,14 @@ def settings_of(pairs: PairFolder, checkpoint: Path, output: Path, **encode: Any
         "model_dir": str(checkpoint),
         "output": str(output),
         "device": "cpu",
-        "data": {"manifest": str(pairs.manifest), "encode": {"buckets": ["64x48x5"], **encode}},
+        "data": {"manifest": str(pairs.manifest), "workers": 0, "encode": {"buckets": ["64x48x5"], **encode}},
         "experts": {"transformer": {"num_steps": 1}},
     }
     return TrainSettings.from_mapping(values, source="test")
 
 
 def test_latents_and_text_have_the_published_shapes(pairs: PairFolder, checkpoint: Path, tmp_path: Path) -> None:
-    dataset = build_run_cache(settings_of(pairs, checkpoint, tmp_path), workers=0)
+    dataset = build_run_cache(settings_of(pairs, checkpoint, tmp_path))
     sample = dataset[0]
     assert list(sample["target_latents"].shape) == list(sample["reference_latents"].shape) == [16, 2, 6, 8]
     assert list(sample["text"].shape) == [512, TEXT_WIDTH]
@@ -61,16 +61,16 @@ def test_sides_are_multiples_of_sixteen_and_of_thirty_two_with_a_small_reference
     pairs: PairFolder, checkpoint: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="a height that is a multiple of 16, got 40: choose 32 or 48"):
-        build_run_cache(settings_of(pairs, checkpoint, tmp_path, buckets=["64x40x5"]), workers=0)
+        build_run_cache(settings_of(pairs, checkpoint, tmp_path, buckets=["64x40x5"]))
     with pytest.raises(ConfigError, match=r"a height that is a multiple of 32 .* got 48: choose 32 or 64"):
-        build_run_cache(settings_of(pairs, checkpoint, tmp_path, reference_scale=2), workers=0)
+        build_run_cache(settings_of(pairs, checkpoint, tmp_path, reference_scale=2))
 
 
 def test_a_missing_encoder_is_named(pairs: PairFolder, tmp_path: Path) -> None:
     checkpoint = write_wan22(tmp_path / "wan")
     (checkpoint / "vae" / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(MissingWeightsError, match="vae"):
-        build_run_cache(settings_of(pairs, checkpoint, tmp_path / "run"), workers=0)
+        build_run_cache(settings_of(pairs, checkpoint, tmp_path / "run"))
 
 
 def test_what_makes_a_model_another_one_is_in_its_fingerprint() -> None:

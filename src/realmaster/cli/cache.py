@@ -16,43 +16,37 @@ if TYPE_CHECKING:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("config", metavar="CONFIG", type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Count clips by bucket and name broken rows; encode nothing.")
-@click.option("--output", type=click.Path(path_type=Path), help="Run folder.  [default: the config's]")
-@click.option("--model-dir", type=click.Path(path_type=Path), help="Folder of the checkpoint.  [default: the config's]")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that read clips.  [default: the config's]")
+@click.option("--set", "words", multiple=True, metavar="NAME=VALUE", help="Change a setting of CONFIG; repeatable.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar; warnings and errors stay.")
-def command(
-    config: Path, check: bool, output: Path | None, model_dir: Path | None, workers: int | None, quiet: bool
-) -> None:
+def command(config: Path, check: bool, words: tuple[str, ...], quiet: bool) -> None:
     """Encode the clips and captions that `realmaster train CONFIG` will read; what is there is kept.
 
     The transformers are not loaded. Several of these commands, one a GPU, may fill one cache together.
     docs/training-data.md explains manifest and cache.
     """
+    from realmaster.models.profiles import read_changes
     from realmaster.training.settings import TrainSettings
 
-    settings = TrainSettings.from_yaml(config)
-    changes = {"output": output, "model_dir": model_dir}
-    settings = settings.model_copy(update={name: value for name, value in changes.items() if value is not None})
-    workers = settings.data.workers if workers is None else workers
+    settings = TrainSettings.read(config, read_changes(words))
     if check:
-        report_survey(settings, workers)
+        report_survey(settings)
         return
     from realmaster.training.cache_models import build_run_cache
 
     with progress_bar(quiet=quiet, unit="clip") as show:
-        dataset = build_run_cache(settings, workers=workers, progress=show)
+        dataset = build_run_cache(settings, progress=show)
     for bucket, count in count_buckets(dataset.buckets).items():
         click.echo(f"{bucket}: {count} clips")
     click.echo(f"{settings.cache_folder}: {len(dataset)} clips, {dataset.num_variants} variants each")
 
 
-def report_survey(settings: TrainSettings, workers: int) -> None:
+def report_survey(settings: TrainSettings) -> None:
     """Print the clips of each bucket; refuse broken rows as the run would."""
     from realmaster.data.manifest import refuse_broken, scan_manifest
     from realmaster.training.cache_plan import survey_pairs
 
     rows, broken = scan_manifest(settings.data.manifest)
-    survey = survey_pairs(rows, settings.data.encode, workers=workers)
+    survey = survey_pairs(rows, settings.data.encode, workers=settings.data.workers)
     for bucket, count in survey.num_clips.items():
         click.echo(f"{bucket}: {count} clips")
     broken += survey.broken

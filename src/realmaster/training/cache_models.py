@@ -24,7 +24,7 @@ from realmaster.training.settings import TrainSettings
 from realmaster.training.validation import read_validation
 
 
-def build_run_cache(settings: TrainSettings, *, workers: int, progress: Progress | None = None) -> CachedDataset:
+def build_run_cache(settings: TrainSettings, *, progress: Progress | None = None) -> CachedDataset:
     """Make what is missing of the cache that a run will read, without loading its transformers.
 
     Raises:
@@ -43,7 +43,7 @@ def build_run_cache(settings: TrainSettings, *, workers: int, progress: Progress
         load_encoders(profile, device=device, dtype=dtype),
         settings.data.encode,
         settings.cache_folder,
-        workers=workers,
+        workers=settings.data.workers,
         skip_broken=settings.data.skip_broken,
         captions=sorted(captions),
         progress=progress,
