@@ -34,6 +34,9 @@ class PoolSettings(Settings):
     whole: float = Field(0.4, ge=0, le=1, description="share of crops that are the whole frame")
     colour_jitter: float = Field(0.6, ge=0, description="strength of the colour augmentation of the engine look")
     jittered: float = Field(0.5, ge=0, le=1, description="share of crops whose engine look is augmented")
+    cross_weather: float = Field(
+        0.0, ge=0, le=1, description="least share of new crops whose caption asks for another weather than the render's"
+    )
     drop_caption: float = Field(0.15, ge=0, le=1, description="share of captions dropped, for guidance")
 
 
@@ -55,6 +58,7 @@ class LatentPool:
         """Encode the first `size` crops; that takes size times one encoding of both looks."""
         self.pairs, self.autoencoder, self.settings = pairs, autoencoder, settings
         self.mean, self.std = latent_scaling(autoencoder)
+        self.crossed = [pair for pair in pairs if pair.row.engine_weather != pair.row.camera_weather]
         self.samples: list[Sample] = []
         self.oldest = 0
         order = generator.permutation(settings.size)
@@ -66,7 +70,8 @@ class LatentPool:
     ) -> tuple[Tensor, Tensor, list[str]]:
         """Draw engine latents, camera latents [B, C, F, H, W] and captions (some empty, for guidance)."""
         for _ in range(self.settings.refresh):
-            pair = self.pairs[int(generator.integers(len(self.pairs)))]
+            known = self.crossed if self.crossed and generator.random() < self.settings.cross_weather else self.pairs
+            pair = known[int(generator.integers(len(known)))]
             self.samples[self.oldest] = self.encode(pair, generator)
             self.oldest = (self.oldest + 1) % len(self.samples)
         chosen: list[Sample] = []
