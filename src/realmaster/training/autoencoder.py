@@ -71,9 +71,7 @@ def train_autoencoder(
         return autoencoder_loss(model, torch.from_numpy(np.stack(videos)).to(device), settings)
 
     loop.run(step, lambda: {"psnr": reconstruction_psnr(model, validation)})
-    with torch.no_grad():
-        for name, parameter in loop.parameters.items():
-            parameter.copy_(loop.average[name])
+    loop.average.keep()
     model.eval()
     mean, std = latent_statistics(model, pairs)
     model.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())

@@ -1,6 +1,7 @@
 """One training loop for every part of nano: steps, schedule, average of the weights, log, resume.
 
-Separate because the autoencoder, the base and the adapter differ in their step alone. A run folder holds the resolved
+Separate because the autoencoder, the base and the adapter differ in their step alone, and from `run`, which trains an
+adapter over a base of any size, on many devices, from a cache. A run folder holds the resolved
 settings, `log.jsonl`, and `state/` with everything needed to go on: weights, optimizer moments and random state, all in
 safetensors and JSON.
 """
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +25,9 @@ from torch import Tensor, nn
 
 from realmaster.config import Settings
 from realmaster.errors import ConfigError, NumericalError
+from realmaster.training.average import WeightAverage
+from realmaster.training.run_log import RunLog
+from realmaster.training.schedule import rate_factor
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +72,8 @@ class Loop:
             {"params": [p for p in self.parameters.values() if p.ndim < 2], "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95))
-        self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.average = WeightAverage(self.parameters, settings.average)
+        self.log = RunLog(folder / "log.jsonl")
         self.generator = np.random.default_rng(settings.seed)
         torch.manual_seed(settings.seed)
         self.index, self.elapsed_seconds = 0, 0.0
@@ -105,7 +109,7 @@ class Loop:
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm)
             self.optimizer.step()
-            self._average()
+            self.average.update(self.index)
             self.index += 1
             now = time.monotonic()
             self.elapsed_seconds, last_seconds = self.elapsed_seconds + now - last_seconds, now
@@ -123,17 +127,9 @@ class Loop:
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Put the averaged weights into the model, and the trained ones back afterwards."""
-        kept = {name: p.detach().clone() for name, p in self.parameters.items()}
-        with torch.no_grad():
-            for name, p in self.parameters.items():
-                p.copy_(self.average[name])
         self.model.eval()
-        try:
+        with self.average.in_place():
             yield
-        finally:
-            with torch.no_grad():
-                for name, p in self.parameters.items():
-                    p.copy_(kept[name])
 
     def save_state(self) -> None:
         """Write everything needed to go on, under a temporary name, then rename."""
@@ -145,7 +141,7 @@ class Loop:
             for key, value in self.optimizer.state.get(p, {}).items():
                 moments[f"{name}|{key}"] = value.detach().clone()
         save_file({n: p.detach().contiguous() for n, p in self.parameters.items()}, temporary / "weights.safetensors")
-        save_file(self.average, temporary / "average.safetensors")
+        save_file(self.average.weights, temporary / "average.safetensors")
         rng = {"rng": torch.get_rng_state()}
         if torch.cuda.is_available():
             rng["rng_cuda"] = torch.cuda.get_rng_state()
@@ -169,7 +165,7 @@ class Loop:
         with torch.no_grad():
             for name, p in self.parameters.items():
                 p.copy_(weights[name])
-                self.average[name].copy_(average[name])
+                self.average.weights[name].copy_(average[name])
         optimizer = load_file(folder / "optimizer.safetensors")
         torch.set_rng_state(optimizer.pop("rng"))
         if "rng_cuda" in optimizer:
@@ -183,19 +179,13 @@ class Loop:
         logger.info("resumed %s at step %d", self.folder, self.index)
 
     def _learning_rate(self) -> float:
-        warm = min(1.0, (self.index + 1) / self.settings.warmup_steps)
-        cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
-        return self.settings.learning_rate * warm * max(self.settings.final_fraction, cosine)
-
-    def _average(self) -> None:
-        decay = min(self.settings.average, (1 + self.index) / (10 + self.index))
-        with torch.no_grad():
-            for name, p in self.parameters.items():
-                self.average[name].lerp_(p, 1 - decay)
+        settings = self.settings
+        factor = rate_factor(
+            self.index, self.progress, warmup_steps=settings.warmup_steps, final_fraction=settings.final_fraction
+        )
+        return settings.learning_rate * factor
 
     def _log(self, values: dict[str, Any]) -> None:
-        line = {"step": self.index, "seconds": round(self.elapsed_seconds, 1)}
-        line |= {name: round(value, 5) for name, value in values.items()}
-        with (self.folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
-        logger.info("%s %s", self.folder.name, json.dumps(line))
+        rounded = {name: round(value, 5) for name, value in values.items()}
+        self.log.write(self.index, {"seconds": round(self.elapsed_seconds, 1), **rounded})
+        logger.info("%s step %d %s", self.folder.name, self.index, json.dumps(rounded))

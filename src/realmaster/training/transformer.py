@@ -154,7 +154,5 @@ def train_reference(
 
 
 def _keep_average(loop: Loop) -> None:
-    with torch.no_grad():
-        for name, parameter in loop.parameters.items():
-            parameter.copy_(loop.average[name])
+    loop.average.keep()
     loop.model.eval()
