@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 
 from media_files import write_video
+from realmaster.data.manifest import read_manifest
 from realmaster.models.loading import Models, load_profile_models
 from realmaster.models.profiles import load_profile
+from realmaster.training.cache import build_cache
+from realmaster.training.cache_settings import CacheSettings
+from realmaster.training.dataset import CachedDataset
 from sample_clips import scene
 
 
@@ -77,3 +81,17 @@ def halve(frames: np.ndarray, generator: np.random.Generator, amount: float) -> 
 def darken(frames: np.ndarray, generator: np.random.Generator, amount: float) -> np.ndarray:
     """An augmentation of the user's own."""
     return (frames * (1 - 0.5 * amount)).astype(np.uint8)
+
+
+def settings_of(**values: Any) -> CacheSettings:
+    return CacheSettings.from_mapping({"buckets": ["64x48x5"], **values}, source="test")
+
+
+def build(pairs: PairFolder, folder: Path, settings: CacheSettings | None = None, **more: Any) -> CachedDataset:
+    rows = read_manifest(pairs.manifest)
+    return build_cache(rows, nano(), settings or settings_of(), folder, **{"workers": 0, **more})
+
+
+def entries(folder: Path) -> dict[Path, int]:
+    """Every latent and text of a cache, with the time it was written."""
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
