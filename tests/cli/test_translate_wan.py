@@ -67,6 +67,7 @@ def translate(
     """Give a function that translates the clip and returns the frames' bytes and what was said."""
 
     def call(profile: str, *options: str | Path, settings: tuple[str, ...] = ()) -> tuple[bytes, str]:
+        """Frames as bytes, and everything that was said."""
         output = tmp_path / "out.mkv"
         sets = [word for setting in (*SMALL, *settings) for word in ("--set", setting)]
         said = realmaster(
@@ -76,7 +77,7 @@ def translate(
         assert said.code == 0, said.err
         with open_clip(output) as reader:
             frames = b"".join(chunk.tobytes() for chunk in reader.chunks(16))
-        return frames, said.out
+        return frames, said.out + said.err
 
     return call
 
@@ -88,6 +89,11 @@ def test_the_paper_s_profile_translates_with_two_experts_and_an_adapter(translat
     assert plain == again
     adapted, _ = translate("wan2.2-a14b", "-p", "heavy rain", "--adapter", adapter)
     assert adapted != plain
+
+
+def test_without_an_adapter_a_line_says_that_the_base_reads_no_render(translate: Any, adapter: Path) -> None:
+    assert "warning: no adapter given: wan2.2-a14b was never taught" in translate("wan2.2-a14b")[1]
+    assert "no adapter given" not in translate("wan2.2-a14b", "--adapter", adapter)[1]
 
 
 def test_the_small_profile_translates(translate: Any) -> None:

@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from realmaster.errors import AdapterError, ConfigError, MissingWeightsError
 from realmaster.models.loading import load_parts, load_profile_models
-from realmaster.models.profiles import Profile, list_profiles, load_profile
+from realmaster.models.profiles import FrameSize, Profile, list_profiles, load_profile, read_changes
 
 
 def test_nano_is_there_and_every_profile_reads() -> None:
@@ -62,3 +63,52 @@ def test_the_lora_beside_nano_loads_over_its_base() -> None:
     assert any("lora_" in name for name, _ in models.transformer.named_parameters())
     with pytest.raises(AdapterError, match="--reference cached"):
         load_profile_models(profile, adapter=adapter, reference="joint")
+
+
+def test_settings_change_by_their_dotted_names() -> None:
+    changes = read_changes(["memory.offload=group", "size.buckets=[]", "sampling.guidance_scale=2.5"])
+    profile = load_profile("wan2.2-a14b", changes=changes)
+    assert (profile.memory.offload, profile.size.buckets, profile.sampling.guidance_scale) == ("group", (), 2.5)
+    assert profile.size.all_buckets == (FrameSize(height=480, width=832),)
+    assert load_profile("wan2.2-a14b").memory.offload == "experts"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("memory.offload", "NAME=VALUE"),
+        ("memory.offload=disk", "memory.offload"),
+        ("memry.offload=group", "no group 'memry'"),
+        ("memory.ofload=group", "ofload"),
+        ("size.width=[", "as YAML writes it"),
+    ],
+)
+def test_a_change_that_fits_no_setting_is_refused(word: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_profile("wan2.2-a14b", changes=read_changes([word]))
+
+
+def test_a_profile_of_one_s_own_is_a_file(tmp_path: Path) -> None:
+    values = load_profile("wan2.1-1.3b").model_dump(mode="json") | {"name": "mine"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    assert load_profile(str(tmp_path / "mine.yaml")).name == "mine"
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_profile(str(tmp_path / "nowhere.yaml"))
+
+
+def test_the_full_sizes_are_the_published_ones() -> None:
+    paper = load_profile("wan2.2-a14b")
+    sampling = paper.sampling
+    assert (paper.window.num_frames, paper.size.frame_rate, paper.text.max_length) == (81, 16, 512)
+    assert (sampling.scheduler, sampling.num_inference_steps, sampling.shift) == ("unipc", 40, 12.0)
+    assert (sampling.guidance_scale, sampling.guidance_scale_2, sampling.boundary) == (4.0, 3.0, 0.875)
+    assert {(size.width, size.height) for size in paper.size.buckets} >= {(832, 480), (1280, 720)}
+    assert paper.transformers == {"transformer": "transformer", "transformer_2": "transformer_2"}
+    assert load_profile("wan2.1-1.3b").transformers == {"transformer": "transformer"}
+
+
+def test_a_second_expert_and_its_boundary_belong_together() -> None:
+    with pytest.raises(ConfigError, match=r"transformer_2 and sampling\.boundary together"):
+        load_profile("wan2.2-a14b", changes={"sampling.boundary": None})
+    with pytest.raises(ConfigError, match="hub with revision"):
+        load_profile("wan2.2-a14b", changes={"checkpoint.revision": None})

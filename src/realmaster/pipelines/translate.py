@@ -57,6 +57,7 @@ class Translator:
         """Use loaded models; `from_profile` loads them."""
         self.profile, self.models, self.mode, self.load_seconds = profile, models, mode, load_seconds
         self.texts: dict[tuple[str, str], Prompt] = {}
+        self.warnings: tuple[str, ...] = ()
 
     @classmethod
     def from_profile(
@@ -101,7 +102,13 @@ class Translator:
                 device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
                 dtype=dtype,
             )
-        return cls(profile, models, mode=mode, load_seconds=watch.seconds["load"])
+        translator = cls(profile, models, mode=mode, load_seconds=watch.seconds["load"])
+        if adapter is None and profile.adapter_path is None and profile.checkpoint.hub is not None:
+            translator.warnings = (
+                f"no adapter given: {profile.name} was never taught to read a render; train one with "
+                "`realmaster train`, or give one with --adapter",
+            )
+        return translator
 
     def translate(
         self,
@@ -184,7 +191,7 @@ class Translator:
                     raise MediaError(f"{clip}: expected frames, found none: check the clip and --start")
                 with watch.stage("write"):
                     writer.close()
-            warnings = (*reader.warnings, *writer.warnings)
+            warnings = (*self.warnings, *reader.warnings, *writer.warnings)
             truncated = reader.truncated
         settings = {
             "profile": self.profile.name,
