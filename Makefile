@@ -12,6 +12,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 DEMO ?= assets/demo/street.mp4
 PROMPT ?=
 PAIRS ?= pairs
+BUDGET ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -51,8 +52,8 @@ format: $(READY) ## put the code into the house's format
 bench: $(READY) ## run every benchmark in benchmarks/; results are dated files in benchmarks/results/
 	@for file in benchmarks/*.py; do echo "== $$file"; $(VENV)/bin/python $$file $(ARGS) || exit $$?; done
 
-gpu: $(READY) ## the work that needs a GPU: train nano on PAIRS, time the full sizes; exits 2 where there is none
-	@PAIRS="$(PAIRS)" VENV="$(VENV)" sh benchmarks/gpu.sh
+gpu: $(READY) ## the work that needs a GPU: time the full sizes, train nano on PAIRS; exits 2 where there is none
+	@PAIRS="$(PAIRS)" BUDGET="$(BUDGET)" VENV="$(VENV)" sh benchmarks/gpu.sh
 
 nano: $(READY) ## train nano again from a folder of exact pairs: make nano PAIRS=folder; writes runs/nano/
 	@test -d "$(PAIRS)" || { echo "make: expected a folder of exact pairs at '$(PAIRS)', found none: make one with 'realmaster render', then 'make nano PAIRS=folder'" >&2; exit 2; }

@@ -13,25 +13,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from common import PRECISIONS, RESULTS, build, describe_place, keep, timed
 from diffusers import WanTransformer3DModel
 
 from realmaster.models.profiles import load_profile
 from realmaster.models.reference import ReferenceAttention, ReferenceCache, joint_velocity
 from realmaster.types import VideoShape
 
-RESULTS = Path(__file__).parent / "results"
 CACHED_TO_PLAIN, JOINT_TO_CACHED = 1.5, 1.8  # at most, at least
 STORED = {"computed": None, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
 SIZES = {  # the transformer's settings that can be changed from the command line, and how many numbers they take
@@ -41,7 +36,6 @@ SIZES = {  # the transformer's settings that can be changed from the command lin
     "ffn_dim": None,
     "patch_size": 3,
 }
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -102,7 +96,7 @@ def main(words: list[str] | None = None) -> None:
     cases = [measure(transformer, model, num_frames, dtype, options) for num_frames in lengths]
     for case in cases:
         show(name, case)
-    print(f"kept in {keep(name, cases, dtype, options)}")
+    print(f"kept in {write(name, cases, dtype, options)}")
 
 
 def parse(words: list[str] | None) -> argparse.Namespace:
@@ -125,18 +119,6 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's choice")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the result file")
     return parser.parse_args(words)
-
-
-def build(config: dict[str, Any], device: torch.device, dtype: torch.dtype) -> WanTransformer3DModel:
-    """Make random weights in place and in their precision: 14 billion in float32 first would not fit."""
-    torch.manual_seed(0)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with device:
-            return WanTransformer3DModel(**config).eval().requires_grad_(False)
-    finally:
-        torch.set_default_dtype(before)
 
 
 @torch.no_grad()
@@ -205,20 +187,6 @@ def arithmetic(config: Any, num_tokens: int, spatial_scale: int) -> dict[str, fl
     return {"cached_to_plain": cached / plain, "joint_to_cached": 1 + reference}
 
 
-def timed(forward: Callable[[], object], device: str) -> dict[str, float]:
-    """Seconds of one call: of the clock, of the processor, and on a GPU the peak of its memory in GB."""
-    if device == "cpu":
-        wall, processor = time.perf_counter(), time.process_time()
-        forward()
-        return {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    wall = time.perf_counter()
-    forward()
-    torch.cuda.synchronize()
-    return {"wall": time.perf_counter() - wall, "peak_gb": torch.cuda.max_memory_allocated() / 1e9}
-
-
 def show(name: str, case: dict[str, Any]) -> None:
     print(
         f"\n{name}, {case['width']}x{case['height']}, {case['num_frames']} frames = {case['num_tokens']} tokens, "
@@ -241,26 +209,11 @@ def unit(clock: str) -> str:
     return {"wall": "s", "processor": "s of processor", "peak_gb": "GB at peak"}[clock]
 
 
-def processor_name() -> str:
-    """The processor as the system names it."""
-    table = Path("/proc/cpuinfo")
-    lines = table.read_text("utf-8").splitlines() if table.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def keep(name: str, cases: list[dict[str, Any]], dtype: torch.dtype, options: argparse.Namespace) -> Path:
-    """Write the result whole: a temporary name, then rename."""
-    on_gpu = options.device != "cpu"
+def write(name: str, cases: list[dict[str, Any]], dtype: torch.dtype, options: argparse.Namespace) -> Path:
+    """Keep what was measured, with where and how."""
     result = {
         "benchmark": "reference",
-        "date": date.today().isoformat(),
-        "device": torch.cuda.get_device_name() if on_gpu else processor_name(),
-        "num_cores": os.cpu_count(),
-        "num_threads": torch.get_num_threads(),
-        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in ("realmaster", "torch", "diffusers")},
+        **describe_place(options.device),
         "settings": {
             "model": name,
             "dtype": str(dtype).removeprefix("torch."),
@@ -268,16 +221,11 @@ def keep(name: str, cases: list[dict[str, Any]], dtype: torch.dtype, options: ar
             "storage_dtype": options.storage_dtype,
             "storage_device": options.storage_device,
             "repeats": options.repeats,
-            "ratios_of": "wall seconds" if on_gpu else "processor seconds",
+            "ratios_of": "processor seconds" if options.device == "cpu" else "wall seconds",
         },
         "cases": cases,
     }
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / f"{result['date']}-reference-{name}-{options.device.replace(':', '')}.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
-    temporary.replace(path)
-    return path
+    return keep(result, options.output, f"reference-{name}-{options.device.replace(':', '')}")
 
 
 if __name__ == "__main__":

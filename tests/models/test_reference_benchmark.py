@@ -17,6 +17,7 @@ def test_the_benchmark_keeps_a_dated_file_of_what_it_printed(
     path = checkout / "benchmarks" / "reference.py"
     if not path.exists():
         pytest.skip("benchmarks are not part of the source distribution")
+    monkeypatch.syspath_prepend(path.parent)
     spec = spec_from_file_location("reference_benchmark", path)
     module = module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)

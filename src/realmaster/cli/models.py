@@ -23,7 +23,7 @@ def command() -> None:
 @MODEL_DIR
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 def download(profile: str, model_dir: Path | None, quiet: bool) -> None:
-    """Fetch the weights of PROFILE; what is here already is kept, what broke off goes on.
+    """Fetch the weights of PROFILE; a second run goes on with the files that are missing.
 
     Checks that the disk has room before the first byte, and every file's hash after the last.
     """

@@ -1,6 +1,6 @@
 """Fetch a profile's checkpoint from the hub, and check one that is here: revision, files, sizes, hashes.
 
-The hub's own client does the work: it resumes what broke off and keeps what is whole. Separate from `checkpoint`, which
+The hub's own client does the work: it takes up a dropped connection and keeps files that are whole. Separate from `checkpoint`, which
 looks at headers in milliseconds: here whole files are read. A hash is the one the hub publishes: SHA-256 of large
 files, git's blob hash of small ones. The client leaves it beside every file, so that checking needs no network.
 """
@@ -281,5 +281,5 @@ def _explained(hub: str, revision: str) -> Iterator[None]:
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingWeightsError(
-            f"could not fetch {where} ({reason}): check the network and run again, it goes on where it broke off"
+            f"could not fetch {where} ({reason}): check the network and run again, files that are whole stay"
         ) from error
