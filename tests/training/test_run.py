@@ -16,7 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 import tiny_run
-from realmaster.errors import ConfigError, MissingExtraError, NumericalError
+from realmaster.errors import ConfigError, MemoryLimitError, MissingExtraError, NumericalError
 from realmaster.evaluation.metrics import psnr
 from realmaster.models.adapter_metadata import find_adapter, read_metadata
 from realmaster.models.loading import load_profile_models
@@ -25,6 +25,7 @@ from realmaster.training.checkpoints import Checkpoints
 from realmaster.training.experts import TrainedExpert
 from realmaster.training.run import Trained, train
 from realmaster.training.settings import ExpertSettings, TrainSettings, plan_turns
+from realmaster.training.setup import require_memory
 from wan_layout import write_wan22
 
 SCRIPT = Path(tiny_run.__file__)
@@ -208,6 +209,19 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_batch(
 def test_an_expert_that_the_profile_has_not_is_refused(place: Place) -> None:
     with pytest.raises(ConfigError, match="has one transformer"):
         place.train("other", profile="wan2.1-1.3b", experts={"transformer_2": {"num_steps": 1}})
+
+
+def test_a_run_that_will_not_fit_is_refused_with_its_figures(checkout: Path) -> None:
+    config = TrainSettings.read(checkout / "configs" / "train" / "nano.yaml")
+    with pytest.raises(MemoryLimitError, match=r"training nano: expected .* GB on cuda .*frozen base .*it has 0\.0"):
+        require_memory(config, load_profile(config.profile), device="cuda", available_gb=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "available_gb"), [("wan2.2-a14b", 79.0), ("wan2.1-1.3b", 23.5)])
+def test_a_shipped_config_fits_the_card_it_names(checkout: Path, name: str, available_gb: float) -> None:
+    config = TrainSettings.read(checkout / "configs" / "train" / f"{name}.yaml")
+    require_memory(config, load_profile(config.profile), device="cuda", available_gb=available_gb)
 
 
 def test_a_tracker_that_is_not_installed_is_named_with_its_extra(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

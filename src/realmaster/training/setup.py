@@ -18,6 +18,7 @@ from realmaster.errors import ConfigError
 from realmaster.models.adapter_metadata import Expert
 from realmaster.models.loading import Models, check_checkpoint, load_parts, missing_remedy
 from realmaster.models.machine import check_device
+from realmaster.models.plan_training import plan_training, require_training_memory
 from realmaster.models.profiles import Profile, load_profile
 from realmaster.training.cache import build_cache, is_built
 from realmaster.training.dataset import CachedDataset
@@ -25,6 +26,7 @@ from realmaster.training.experts import TrainedExpert, add_trainable_lora, prepa
 from realmaster.training.residence import TrainedOneAtATime
 from realmaster.training.settings import TrainSettings
 from realmaster.training.validation import read_validation
+from realmaster.types import VideoShape
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -80,6 +82,9 @@ def prepare(settings: TrainSettings, accelerator: Accelerator, *, show_cache: Sh
                 f"experts: expected {' or '.join(names)} for profile {profile.name!r}, got {name}: it has one "
                 "transformer, leave the other out"
             )
+    if accelerator.device.type == "cuda" and (settings.parallel == "ddp" or accelerator.num_processes == 1):
+        free_bytes, _ = torch.cuda.mem_get_info(accelerator.device)
+        require_memory(settings, profile, device=str(accelerator.device), available_gb=free_bytes / 1e9)
     rows = read_manifest(settings.data.manifest, skip_broken=settings.data.skip_broken)
     validation_rows = read_validation(settings.validation)
     texts = {"", profile.sampling.negative_prompt, *(row.caption for row in validation_rows)}
@@ -107,6 +112,34 @@ def prepare(settings: TrainSettings, accelerator: Accelerator, *, show_cache: Sh
     remembered.reference_adapted = settings.reference.adapted
     experts = _make_experts(remembered, profile, settings, accelerator, dtype)
     return Prepared(profile, remembered, dataset, experts, validation_rows)
+
+
+def require_memory(settings: TrainSettings, profile: Profile, *, device: str, available_gb: float) -> None:
+    """Refuse a run whose largest bucket does not fit into a device, before anything is loaded.
+
+    Raises:
+        MemoryLimitError: with the plan's figures and the settings that help.
+    """
+    largest = max(settings.data.encode.buckets, key=lambda b: b.num_frames * b.height * b.width)
+    plan = plan_training(
+        profile,
+        shape=VideoShape(largest.num_frames, largest.height, largest.width),
+        mode=settings.reference.mode,
+        spatial_scale=settings.data.encode.reference_scale,
+        adapted_reference=settings.reference.adapted,
+        rank=settings.adapter.rank,
+        batch_size=settings.data.batch_size,
+        accumulation=settings.data.accumulation,
+        num_steps=sum(expert.num_steps for expert in settings.experts.values()),
+        gradient_checkpointing=settings.memory.gradient_checkpointing,
+        dtype=settings.memory.dtype,
+        layerwise_fp8=settings.memory.fp8_base,
+        offload_blocks=settings.memory.offload_blocks,
+        device=device,
+        available_gb=available_gb,
+        flops_per_second=1.0,  # only the memory is asked for
+    )
+    require_training_memory(plan)
 
 
 def _load(profile: Profile, device: torch.device, dtype: torch.dtype, *, text_encoder: bool) -> Models:
