@@ -28,7 +28,8 @@ from realmaster.types import LatentShape
 Mode = Literal["cached", "joint"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NOTHING = Cost(0.0, 0, 0)
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def remembered(function: Callable[P, R]) -> Callable[P, R]:
@@ -244,15 +245,14 @@ def _scaled(latents: LatentShape, scale: int) -> LatentShape:
 
 def extend(first: Cost, second: Cost, count: int) -> Cost:
     """Give the cost `count` equal steps beyond `first`, of which `second` is the first."""
+
+    def at(a: int, b: int) -> int:
+        return a + count * (b - a)
+
     return Cost(
-        *(
-            a + count * (b - a)
-            for a, b in (
-                (first.flops, second.flops),
-                (first.peak_bytes, second.peak_bytes),
-                (first.kept_bytes, second.kept_bytes),
-            )
-        )
+        first.flops + count * (second.flops - first.flops),
+        at(first.peak_bytes, second.peak_bytes),
+        at(first.kept_bytes, second.kept_bytes),
     )
 
 

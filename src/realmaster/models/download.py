@@ -1,8 +1,9 @@
 """Fetch a profile's checkpoint from the hub, and check one that is here: revision, files, sizes, hashes.
 
-The hub's own client does the work: it takes up a dropped connection and keeps files that are whole. Separate from `checkpoint`, which
-looks at headers in milliseconds: here whole files are read. A hash is the one the hub publishes: SHA-256 of large
-files, git's blob hash of small ones. The client leaves it beside every file, so that checking needs no network.
+The hub's own client does the work: it takes up a dropped connection and keeps files that are whole. Separate from
+`checkpoint`, which looks at headers in milliseconds: here whole files are read. A hash is the one the hub publishes:
+SHA-256 of large files, git's blob hash of small ones. The client leaves it beside every file, so that checking needs no
+network.
 """
 
 from __future__ import annotations
