@@ -126,6 +126,7 @@ def test_each_expert_s_guidance_and_the_negative_prompt_reach_the_pixels(transla
     ("options", "message"),
     [
         (("--profile", "wan2.1-1.3b", "--guidance-scale-2", "3"), "one guidance scale for wan2.1-1.3b"),
+        (("--profile", "wan2.2-a14b", "--few-step", "LORA", "--guidance-scale", "3"), "without guidance"),
         (("--profile", "wan2.2-a14b", "--set", "memory.ofload=group"), "ofload"),
         (("--profile", "wan2.2-a14b", "--set", "memory.offload"), "NAME=VALUE"),
         (("--profile", "wan2.2-a14b", "--few-step", "nowhere.safetensors"), "nowhere.safetensors"),
@@ -134,13 +135,20 @@ def test_each_expert_s_guidance_and_the_negative_prompt_reach_the_pixels(transla
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(
-    realmaster: Callable[..., Any], clip: Path, tmp_path: Path, model_dir: Path, options: tuple[str, ...], message: str
+    realmaster: Callable[..., Any],
+    clip: Path,
+    tmp_path: Path,
+    model_dir: Path,
+    distilled: Path,
+    options: tuple[str, ...],
+    message: str,
 ) -> None:
     if torch.cuda.is_available() and "cuda" in options:
         pytest.skip("there is a GPU")
     where = () if "--model-dir" in options else ("--model-dir", model_dir)
     sets = [word for setting in SMALL for word in ("--set", setting)]
-    said = realmaster("translate", clip, "-o", tmp_path / "out.mp4", *where, *sets, *options)
+    words = [distilled if option == "LORA" else option for option in options]
+    said = realmaster("translate", clip, "-o", tmp_path / "out.mp4", *where, *sets, *words)
     assert said.code == 2
     assert said.err.count("\n") == 1, said.err
     assert message in said.err

@@ -112,6 +112,12 @@ def command(
     )
     settings = refuse_profile(profile, model_dir=model_dir, words=changes, few_step=few_step)
 
+    from realmaster.models.profiles import load_profile
+    from realmaster.pipelines.call import sampling_of_call
+
+    asked = num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt
+    sampling_of_call(load_profile(profile, model_dir=model_dir, changes=settings), *asked)
+
     from realmaster.models.context_parallel import is_first
     from realmaster.models.machine import check_device
     from realmaster.pipelines.translate import Translator

@@ -11,7 +11,7 @@ Separate because it is the one option that needs several processes; everything e
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import distributed
@@ -98,3 +98,21 @@ def share_tokens(transformer: Any, memory: MemorySettings) -> None:
 
     degree = {f"{memory.context_parallel_kind}_degree": memory.context_parallel}
     transformer.enable_parallelism(config=ContextParallelConfig(**degree))
+
+
+class NoWriter:
+    """Stands where the clip's writer is in the first process."""
+
+    warnings: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was begun."""
+
+    def write(self, frames: Any) -> None:
+        """Leave the frames to the first process."""
+
+    def close(self) -> None:
+        """Nothing was begun."""

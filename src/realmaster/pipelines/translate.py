@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,15 +18,17 @@ from realmaster.errors import ConfigError, MediaError
 from realmaster.media.encode import Codec
 from realmaster.media.reader import open_clip
 from realmaster.media.writer import ClipWriter
-from realmaster.models.context_parallel import is_first, join_processes
+from realmaster.models.context_parallel import NoWriter, is_first, join_processes
 from realmaster.models.loading import Models, load_profile_models
 from realmaster.models.machine import check_device
 from realmaster.models.profiles import Profile, SamplingSettings, load_profile
 from realmaster.models.step_caches import step_caches
+from realmaster.pipelines.call import sampling_of_call
 from realmaster.pipelines.denoise import Mode
 from realmaster.pipelines.enlarge import enlarge
 from realmaster.pipelines.protect import Weights, open_mask
 from realmaster.pipelines.sampling import Prompt, Stopwatch, TranslatedWindow, WindowSampler
+from realmaster.pipelines.sizes import fit_size, resize
 from realmaster.pipelines.transfer import SteadyFit, apply_change
 from realmaster.pipelines.windows import Window, cut_windows
 from realmaster.types import ClipInfo
@@ -153,7 +154,9 @@ class Translator:
             MediaError: the clip or mask cannot be read. OutputError: the output cannot be written.
             ConfigError: a setting is out of bounds. NumericalError: the model failed.
         """
-        sampling = self._sampling(num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt)
+        sampling = sampling_of_call(
+            self.profile, num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt
+        )
         negative_prompt = sampling.negative_prompt
         if not 0 <= strength <= 1:
             raise ConfigError(
@@ -175,7 +178,7 @@ class Translator:
             writer = ClipWriter(
                 output, info, codec=codec, audio_from=clip if info.has_audio else None,
                 audio_start_seconds=start_seconds, overwrite=overwrite,
-            ) if is_first() else _NoWriter()  # fmt: skip
+            ) if is_first() else NoWriter()  # fmt: skip
             done = 0
             with writer:
                 chunks = _timed(reader.chunks(self.profile.window.num_frames), watch)
@@ -224,7 +227,9 @@ class Translator:
         strength: float = 1.0,
     ) -> Frames:
         """Translate frames in memory: uint8 [F, H, W, 3] to the same shape. Arguments as in `translate`."""
-        sampling = self._sampling(num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt)
+        sampling = sampling_of_call(
+            self.profile, num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt
+        )
         stream = self._translate_stream(
             iter([frames]), prompt, sampling.negative_prompt, sampling, seed, strength, None, Stopwatch()
         )
@@ -280,7 +285,9 @@ class Translator:
         self, sampler: WindowSampler, window: Window, text: Prompt, before: TranslatedWindow | None, watch: Stopwatch
     ) -> TranslatedWindow:
         with watch.stage("read"):
-            small = _resize(window.frames, self._model_size(*window.frames.shape[1:3]))
+            small = resize(
+                window.frames, fit_size(self.profile.size, *window.frames.shape[1:3], stride=self.models.space_stride)
+            )
         return sampler.translate(small, text, watch, held=before, num_held=window.num_held)
 
     def _carry_over(
@@ -299,7 +306,7 @@ class Translator:
             return np.stack([enlarge(window.frames[i], translated.frames[i], strength=weight) for i, weight in pairs])
         # the clip's first frame is alone in its latent and comes out lighter or darker: it takes the next one's change
         first = min(1, len(window.frames) - 1)
-        renders = _resize(window.frames, translated.guide.shape[1:3])
+        renders = resize(window.frames, translated.guide.shape[1:3])
         if steady.maps is None:
             steady.begin(renders[first], translated.guide[first:], translated.frames[first:])
         out = []
@@ -309,69 +316,6 @@ class Translator:
             weight = strength if masks is None else np.asarray(strength * next(masks), dtype=np.float32)
             out.append(apply_change(window.frames[index], maps, strength=weight))
         return np.stack(out)
-
-    def _model_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width with the model's number of pixels and about the clip's aspect, in whole tokens."""
-        size, stride = self.profile.size, self.models.space_stride
-        area, aspect = size.height * size.width, min(max(width / height, 0.1), 10)
-        rows = max(2, round((area / aspect) ** 0.5 / stride))
-        columns = max(2, round((area * aspect) ** 0.5 / stride))
-        return rows * stride, columns * stride
-
-    def _sampling(
-        self,
-        num_inference_steps: int | None,
-        guidance_scale: float | None,
-        guidance_scale_2: float | None,
-        negative_prompt: str | None,
-    ) -> SamplingSettings:
-        asked = {
-            "num_inference_steps": num_inference_steps,
-            "guidance_scale": guidance_scale,
-            "guidance_scale_2": guidance_scale_2,
-            "negative_prompt": negative_prompt,
-        }
-        base = self.profile.effective_sampling
-        if guidance_scale_2 is not None and base.boundary is None:
-            raise ConfigError(
-                f"expected one guidance scale for {self.profile.name}, which has one transformer, got a second: "
-                "leave it out"
-            )
-        guided = any(scale not in (None, 1) for scale in (guidance_scale, guidance_scale_2))
-        if self.profile.few_step.enabled and guided:
-            raise ConfigError(
-                "expected few-step sampling without guidance, as it was distilled, got a guidance scale: leave it out"
-            )
-        values = base.model_dump() | {k: v for k, v in asked.items() if v is not None}
-        if guidance_scale is not None and guidance_scale_2 is None:
-            values["guidance_scale_2"] = None  # one scale given is meant for both experts
-        return SamplingSettings.from_mapping(values, source="the settings of this call")
-
-
-class _NoWriter:
-    """Stands where the writer is in the first of several processes that share a clip."""
-
-    warnings: tuple[str, ...] = ()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing was begun."""
-
-    def write(self, frames: Frames) -> None:
-        """Leave the frames to the first process."""
-
-    def close(self) -> None:
-        """Nothing was begun."""
-
-
-def _resize(frames: Frames, size: tuple[int, ...]) -> Frames:
-    """Resize uint8 frames to (height, width): by area averages where they shrink."""
-    height, width = size
-    smaller = frames.shape[1] >= height and frames.shape[2] >= width
-    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(frame, (width, height), interpolation=method) for frame in frames])
 
 
 def _timed(chunks: Iterator[Frames], watch: Stopwatch) -> Iterator[Frames]:
