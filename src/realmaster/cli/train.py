@@ -14,7 +14,7 @@ from realmaster.cli.progress import progress_bar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from realmaster.evaluation.pairs import Frames
+    from realmaster.data.pair_set import Frames
     from realmaster.training.run import Progress
 
 SECONDS_BETWEEN_LINES = 30.0

@@ -117,8 +117,11 @@ def plan_training(
             "memory.fp8_base: true": {"fp8": True, "offloaded": 0},
             f"memory.offload_blocks: {half}": {"fp8": False, "offloaded": half},
             "reference.adapted: false": {"adapted": False} if mode == "cached" else chosen,
-            "data.encode.reference_scale: 2": {"scale": 2},
         }
+        if (
+            latents.height % (2 * patch[1]) == 0 and latents.width % (2 * patch[2]) == 0
+        ):  # whole tokens at half the sides
+            options["data.encode.reference_scale: 2"] = {"scale": 2}
         for words, change in options.items():
             changed = {**chosen, **change}
             size = peak if changed == chosen else sum(weigh(**changed)[0].values())  # type: ignore[arg-type]

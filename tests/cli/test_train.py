@@ -1,0 +1,89 @@
+"""`realmaster train`: one line where a config is wrong, a line of progress, a list of checkpoints."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny_run
+from realmaster.cli.main import main
+from realmaster.cli.train import progress_line
+from realmaster.training.checkpoints import Checkpoints
+from realmaster.training.run import Progress
+from wan_layout import write_wan21
+
+CONFIG = "configs/train/nano.yaml"
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main(["train", *map(str, arguments)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def test_a_config_is_refused_in_one_line(checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "missing.yaml" in refused(capsys, tmp_path / "missing.yaml")
+    config = checkout / CONFIG
+    assert "optimizer.warmup_step" in refused(capsys, config, "--set", "optimizer.warmup_step=3")
+    assert "NAME=VALUE" in refused(capsys, config, "--set", "seed")
+    assert "72x72x6" in refused(capsys, config, "--set", "data.encode.buckets=[72x72x6]", *_places(tmp_path))
+
+
+def test_a_manifest_that_is_not_there_is_named(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(
+        capsys, checkout / CONFIG, "--set", f"data.manifest={tmp_path}/no.jsonl", "--set", f"output={tmp_path}"
+    )
+    assert "no.jsonl" in line
+
+
+def test_a_device_that_is_not_there_is_named(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is CUDA here")
+    assert "cuda" in refused(capsys, checkout / CONFIG, "--set", "device=cuda", *_places(tmp_path))
+
+
+def test_a_checkpoint_with_a_part_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wan = write_wan21(tmp_path / "wan")
+    for path in (wan / "transformer").glob("*.safetensors"):
+        path.unlink()
+    changes = ("--set", "profile=wan2.1-1.3b", "--set", f"model_dir={wan}", "--set", "device=cpu")
+    line = refused(capsys, Path(__file__).parents[2] / CONFIG, *changes, *_places(tmp_path))
+    assert "transformer" in line
+
+
+def test_the_list_of_checkpoints_needs_no_data(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(100, {"w": torch.ones(1)}, {}, {"psnr": 17.25}, lambda folder: None)
+    assert main(["train", str(checkout / CONFIG), "--set", f"output={tmp_path}", "--list"]) == 0
+    assert "| 100 | 17.250 | best |" in capsys.readouterr().out
+
+
+def test_the_progress_line_has_losses_speed_memory_and_time_left() -> None:
+    one = Progress(3, 10, {"transformer": 0.5}, 2.0, 1.25, 70.0)
+    assert progress_line(one) == "step 3/10, loss 0.5000, 2 samples/s, 1.2 GB, 01:10 left"
+    both = Progress(3, 10, {"transformer": 0.5, "transformer_2": 0.25}, 0.05, 71.0, 7000.0)
+    assert "high noise 0.5000, low noise 0.2500, 0.05 samples/s" in progress_line(both)
+    assert "1:56:40 left" in progress_line(both)
+
+
+def test_nano_itself_is_trained_by_a_command_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nano", "train", "--help"]) == 0
+    assert "autoencoder" in capsys.readouterr().out
+
+
+def _places(folder: Path) -> list[str]:
+    manifest = tiny_run.write_pairs(folder / "pairs", count=2)
+    return [
+        "--set",
+        f"data.manifest={manifest}",
+        "--set",
+        f"output={folder / 'run'}",
+        "--set",
+        "validation.manifest=null",
+    ]
