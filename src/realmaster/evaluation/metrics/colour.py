@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from realmaster.evaluation.metrics.frames import Frames, shown, shown_pair
+from realmaster.evaluation.metrics.metric import Metric, measured
 
 
 def colour_change(first: Frames, second: Frames) -> float:
@@ -33,3 +34,17 @@ def colour_drift(first_window: Frames, last_window: Frames) -> tuple[float, floa
     first, last = (shown(window).mean(axis=(0, 1, 2), dtype=np.float64) for window in (first_window, last_window))
     red, green, blue = (last - first).tolist()
     return red, green, blue
+
+
+METRIC = Metric(
+    "colour_change",
+    "colour change",
+    "look",
+    unit="dE76",
+    low=0.0,
+    high=None,
+    direction="neither",  # a photograph is not the render: near 0 means that nothing happened
+    source="CIE dE76 between render and output, mean over pixels",
+    measure=lambda case, tools: measured(colour_change(case.render, case.output)),
+    digits=1,
+)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realmaster.evaluation.metrics.frames import Frames, grey, shown_pair
+from realmaster.evaluation.metrics.metric import Case, Figure, Metric, measured
 
 _BLUR_SIGMA = 1.0  # pixels
 _STRONG_PERCENTILE = 90.0
@@ -70,3 +71,39 @@ def edge_mask(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     side = 2 * TOLERANCE_PIXELS + 1
     return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8))) > 0
+
+
+def _agreement(case: Case) -> EdgeAgreement:
+    found: EdgeAgreement = case.once("edges", lambda: edge_agreement(case.render, case.output))
+    return found
+
+
+def _f1(case: Case) -> Figure:
+    found = _agreement(case)
+    return measured(found.f1, "there are no edges", recall=found.recall, precision=found.precision)
+
+
+METRICS = (
+    Metric(
+        "edge_f1",
+        "edge F1",
+        "structure",
+        unit="",
+        low=0.0,
+        high=1.0,
+        direction="higher",
+        source="Canny edges of render and output found again in each other within 2 px",
+        measure=lambda case, tools: _f1(case),
+    ),
+    Metric(
+        "edge_recall",
+        "edge recall",
+        "structure",
+        unit="",
+        low=0.0,
+        high=1.0,
+        direction="higher",
+        source="Canny edges of the render found in the output within 2 px",
+        measure=lambda case, tools: measured(_agreement(case).recall, "the render has no edges"),
+    ),
+)

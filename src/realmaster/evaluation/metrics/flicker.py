@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realmaster.evaluation.metrics.frames import Frames, grey, shown_pair
+from realmaster.evaluation.metrics.metric import Case, Figure, Metric, measured
 from realmaster.media.motion import can_flow, follow, registration, visible_in_both
 
 _NOTHING = 1e-3  # levels of 255: below it the input stands still and a ratio to it says nothing
@@ -71,3 +72,27 @@ def mean_flicker(pairs: list[Flicker]) -> Flicker | None:
         reference_levels=float(np.mean([pair.reference_levels for pair in pairs])),
         levels=float(np.mean([pair.levels for pair in pairs])),
     )
+
+
+def _measure(case: Case) -> Figure:
+    found = flicker(case.render, case.output)
+    if found is None:
+        return Figure.absent("frames are too small for optical flow, or show nothing in common")
+    return measured(
+        found.ratio, "the render does not flicker", levels=found.levels, reference_levels=found.reference_levels
+    )
+
+
+METRIC = Metric(
+    "flicker",
+    "flicker",
+    "time",
+    unit="× the render's",
+    low=0.0,
+    high=None,
+    direction="lower",
+    source="mean absolute difference of neighbouring frames along the render's flow, over the render's own",
+    measure=lambda case, tools: _measure(case),
+    digits=2,
+    needs=("two frames",),
+)

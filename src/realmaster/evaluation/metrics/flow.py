@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realmaster.evaluation.metrics.frames import Frames, grey, shown_pair
+from realmaster.evaluation.metrics.metric import Metric, measured
 from realmaster.media.motion import can_flow, motion, textured, visible_in_both
 
 
@@ -42,3 +43,19 @@ def pair_flow_difference(
         return None
     found = motion(grey(frame), grey(next_frame))
     return float(np.median(np.linalg.norm(wanted - found, axis=-1)[trusted]))
+
+
+METRIC = Metric(
+    "flow_difference",
+    "flow difference",
+    "motion",
+    unit="px",
+    low=0.0,
+    high=None,
+    direction="lower",
+    source="median end-point difference of the DIS flows of render and output, where the render's can be trusted",
+    measure=lambda case, tools: measured(
+        flow_difference(case.render, case.output), "the render has no flow to trust, or frames are too small for one"
+    ),
+    needs=("two frames",),
+)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from realmaster.evaluation.metrics.frames import Frames, grey, shown
+from realmaster.evaluation.metrics.metric import Metric, measured
 
 
 def gradient_energy(frames: Frames) -> float:
@@ -27,3 +28,20 @@ def sharpness(frames: Frames, truth: Frames) -> float | None:
     """Return the gradient energy of a clip as a ratio to the truth's; absent where the truth is flat."""
     reference = gradient_energy(truth)
     return gradient_energy(frames) / reference if reference > 0.0 else None
+
+
+METRIC = Metric(
+    "sharpness",
+    "sharpness",
+    "ground truth",
+    unit="× the truth's",
+    low=0.0,
+    high=None,
+    direction="neither",  # 1 is right; above is grain or ringing, below is blur
+    source="mean squared Sobel gradient of luma, over the truth's",
+    measure=lambda case, tools: measured(
+        None if case.truth is None else sharpness(case.output, case.truth), "the truth is flat"
+    ),
+    digits=2,
+    needs=("truth",),
+)

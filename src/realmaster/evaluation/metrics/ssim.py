@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realmaster.evaluation.metrics.frames import Frames, Plane, grey, shown_pair
+from realmaster.evaluation.metrics.metric import Metric, measured
 
 _SIDE, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255.0) ** 2, (0.03 * 255.0) ** 2
@@ -41,3 +42,17 @@ def ssim_map(first: Plane, second: Plane) -> npt.NDArray[np.float64]:
 
 def _window(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(cv2.GaussianBlur(plane, (_SIDE, _SIDE), _SIGMA), dtype=np.float64)
+
+
+METRIC = Metric(
+    "ssim",
+    "SSIM",
+    "ground truth",
+    unit="",
+    low=-1.0,
+    high=1.0,
+    direction="higher",
+    source="Wang et al., 2004, on luma, Gaussian window 11 × 11, sigma 1.5, mean over the whole frame",
+    measure=lambda case, tools: measured(None if case.truth is None else ssim(case.output, case.truth)),
+    needs=("truth",),
+)
