@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +29,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
+            if first["type"] == "extra_forbidden":
+                raise ConfigError(f"{source}: {where}: unknown setting: {_known(cls, first['loc'])}") from error
             raise ConfigError(f"{source}: {where}: {first['msg'].lower()}: correct this setting") from error
 
     @classmethod
@@ -44,3 +47,23 @@ class Settings(BaseModel):
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: expected YAML: {str(error).splitlines()[0]}") from error
         return cls.from_mapping(values if values is not None else {}, source=str(path))
+
+
+def _known(cls: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """Say which setting was probably meant by the last part of `location`, or which ones there are."""
+    model: type[BaseModel] | None = cls
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part)) if model is not None else None
+        if isinstance(part, str):
+            model = None if field is None else _settings_in(field.annotation)
+    if model is None:
+        return "remove it"
+    near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(model.model_fields)}"
+
+
+def _settings_in(annotation: Any) -> type[BaseModel] | None:
+    """Find the settings class in an annotation, be it alone, optional or in a tuple."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _settings_in(part))), None)
