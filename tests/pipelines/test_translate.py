@@ -112,6 +112,22 @@ def test_there_is_no_seam_between_windows(translator: Translator, frames: np.nda
     assert steps[seams].max() <= max(2 * inside.max(), 1.0)
 
 
+def test_a_reference_at_half_the_size_costs_a_quarter_of_the_tokens_and_the_output_keeps_its_size(
+    translator: Translator, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    encode = WindowSampler.encode
+    monkeypatch.setattr(
+        WindowSampler, "encode", lambda self, small: seen.append(small.shape[1:3]) or encode(self, small)
+    )
+    half = Translator(translator.profile.change({"reference.spatial_scale": 2}), translator.models, mode="cached")
+    out = half.translate_frames(frames[:5])
+    reference, guide = seen
+    assert guide == (2 * reference[0], 2 * reference[1])
+    assert guide[0] * guide[1] == pytest.approx(72 * 128, rel=0.15)  # the model's own size
+    assert out.shape == frames[:5].shape
+
+
 def test_settings_out_of_bounds_are_refused(translator: Translator, tmp_path: Path, frames: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="num_inference_steps"):
         translator.translate_frames(frames[:1], num_inference_steps=0)

@@ -17,6 +17,7 @@ from realmaster.models.loading import Models
 from realmaster.models.memory_settings import MemorySettings
 from realmaster.models.profiles import SamplingSettings
 from realmaster.pipelines.denoise import Denoiser, Mode, Prompt
+from realmaster.pipelines.sizes import resize
 from realmaster.pipelines.stopwatch import Stopwatch
 
 __all__ = ["Prompt", "Stopwatch", "TranslatedWindow", "WindowSampler"]
@@ -73,7 +74,7 @@ class WindowSampler:
     def translate(
         self, frames: Frames, prompt: Prompt, watch: Stopwatch, *, held: TranslatedWindow | None, num_held: int
     ) -> TranslatedWindow:
-        """Encode, reference, noise, sample, decode.
+        """Encode, reference, noise, sample, decode; the sides of `frames` are whole tokens times the spatial scale.
 
         `held` is the window before, whose last `num_held` frames are the first of this one and stay as decided.
 
@@ -82,10 +83,11 @@ class WindowSampler:
         """
         with watch.stage("encode"):
             scale = self.denoiser.spatial_scale
-            reference_latents = self.encode(frames)
+            height, width = frames.shape[1:3]
+            reference_latents = self.encode(frames if scale == 1 else resize(frames, (height // scale, width // scale)))
             held_latents = self._held_latents(held, num_held)
-        *sides, height, width = reference_latents.shape
-        noise = self.denoiser.draw_noise((*sides, height * scale, width * scale))
+        *counts, rows, columns = reference_latents.shape
+        noise = self.denoiser.draw_noise((*counts, rows * scale, columns * scale))
         latents = self.denoiser.sample(noise, reference_latents, prompt, watch, held=held_latents)
         if not torch.isfinite(latents).all():
             raise NumericalError(
@@ -95,7 +97,8 @@ class WindowSampler:
         with watch.stage("decode"):
             if not self.decode_guide:
                 return TranslatedWindow(self.decode(latents)[0], frames, latents)
-            both = self.decode(torch.cat([latents, reference_latents]))
+            guide_latents = reference_latents if scale == 1 else self.encode(frames)
+            both = self.decode(torch.cat([latents, guide_latents]))
         return TranslatedWindow(both[0], both[1], latents)
 
     def encode(self, frames: Frames) -> Tensor:

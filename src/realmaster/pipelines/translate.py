@@ -285,9 +285,8 @@ class Translator:
         self, sampler: WindowSampler, window: Window, text: Prompt, before: TranslatedWindow | None, watch: Stopwatch
     ) -> TranslatedWindow:
         with watch.stage("read"):
-            small = resize(
-                window.frames, fit_size(self.profile.size, *window.frames.shape[1:3], stride=self.models.space_stride)
-            )
+            stride = self.models.space_stride * self.profile.reference.spatial_scale
+            small = resize(window.frames, fit_size(self.profile.size, *window.frames.shape[1:3], stride=stride))
         return sampler.translate(small, text, watch, held=before, num_held=window.num_held)
 
     def _carry_over(
