@@ -253,5 +253,8 @@ def test_two_processes_train_what_one_does_with_twice_the_accumulation(place: Pl
     states = [Checkpoints(place.folder / name / "checkpoints") for name in (one, two)]
     (single, _), (spread, _) = (checkpoints.load(checkpoints.newest()) for checkpoints in states)
     assert single.keys() == spread.keys()
-    for name, value in single.items():
-        torch.testing.assert_close(spread[name], value, rtol=1e-2, atol=1e-4)  # Adam divides rounding by rounding
+    # as a whole: Adam divides rounding by rounding where a gradient is almost zero, and such an element may go anywhere
+    for kind, most in (("/moment/", 1e-4), ("/weight/", 1e-3), ("/average/", 1e-3)):
+        names = [name for name in single if kind in name]
+        mine, theirs = (torch.cat([state[name].flatten().float() for name in names]) for state in (single, spread))
+        assert float((mine - theirs).norm() / mine.norm()) < most, kind
