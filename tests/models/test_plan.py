@@ -101,6 +101,7 @@ def test_where_nothing_helps_it_says_so(profile: Profile) -> None:
         require_memory(plan(profile, available_gb=0.3))
 
 
+@pytest.mark.slow
 def test_the_paper_s_model_fits_80_gb_with_one_expert_at_a_time(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
