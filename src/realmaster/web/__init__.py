@@ -1,0 +1,1 @@
+"""What people open in a browser: the site of a user study."""
