@@ -53,3 +53,7 @@ class NumericalError(RealMasterError):
 
 class MemoryLimitError(RealMasterError):
     """Not enough memory; the message says which setting to lower."""
+
+
+class StudyError(RealMasterError):
+    """A user study that cannot be made, opened or served: its clips, its folder, its database."""

@@ -28,6 +28,7 @@ COMMANDS = {
     "cache": LazyCommand("realmaster.cli.cache:command", "Check and encode the data of a training run ahead of it."),
     "train": LazyCommand("realmaster.cli.train:command", "Train an adapter: a profile's base learns to read renders."),
     "nano": LazyCommand("realmaster.cli.nano:command", "Make the embedded models again."),
+    "study": LazyCommand("realmaster.cli.study:command", "Ask people which method's videos they prefer."),
     "adapter": LazyCommand("realmaster.cli.adapter:command", "Inspect adapter files; carry them to other programs."),
 }
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}

@@ -11,10 +11,11 @@ from pathlib import Path
 from realmaster.errors import StudyError
 from realmaster.media.output import check_output, temporary
 from realmaster.web.study.clips import match_clips
+from realmaster.web.study.database import DATABASE
 from realmaster.web.study.plan import make_plans
 from realmaster.web.study.prepare import prepare_videos
 from realmaster.web.study.settings import StudySettings
-from realmaster.web.study.store import DATABASE, StudyStore
+from realmaster.web.study.store import StudyStore
 from realmaster.web.study.videos import VIDEOS
 
 log = logging.getLogger(__name__)

@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 import random
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from realmaster.errors import StudyError
+from realmaster.web.study.database import DATABASE
 from realmaster.web.study.plan import Side
 from realmaster.web.study.results import Results, read_results
 from realmaster.web.study.serve import open_port, serving
-from realmaster.web.study.store import DATABASE, StudyStore
+from realmaster.web.study.store import StudyStore
 from realmaster.web.study.videos import VIDEOS
 from realmaster.web.study.visitor import Visitor, open_browser
 
@@ -89,21 +91,24 @@ def _take_part(
 
     take("consent")
     visitor.agree()
+    is_taken = False
     while (standing := store.standing(number)).screens:
         visitor.wait_for_videos()
-        choices = _choose(store, standing.screens[0].id, prefers, rng)
+        (trial,) = store.rows("SELECT * FROM trials WHERE id = ?", standing.screens[0].id)
+        choices = _choose(store, trial, prefers, rng)
         first, *rest = choices
         visitor.choose({first: choices[first]})
-        if standing.num_done == 1:
-            visitor.page.wait_for_timeout(300)
+        if standing.num_done and trial["expected"] is None and not is_taken:
             take("trial")
+            is_taken = True
         visitor.choose({question: choices[question] for question in rest})
         visitor.go_on()
     take("thanks")
 
 
-def _choose(store: StudyStore, trial: str, prefers: Mapping[str, float] | None, rng: random.Random) -> dict[str, Side]:
-    (row,) = store.rows("SELECT left_method, right_method, expected FROM trials WHERE id = ?", trial)
+def _choose(
+    store: StudyStore, row: sqlite3.Row, prefers: Mapping[str, float] | None, rng: random.Random
+) -> dict[str, Side]:
     choices: dict[str, Side] = {}
     for question in store.settings.questions:
         if prefers is None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,31 +18,20 @@ from threading import Lock
 from typing import Any, Literal, Self
 
 from realmaster.errors import StudyError
+from realmaster.web.study.database import (
+    APPLICATION,
+    DATABASE,
+    SCHEMA,
+    VERSION,
+    check_version,
+    connect,
+    explain,
+    transaction,
+)
 from realmaster.web.study.plan import PlannedTrial, Side
 from realmaster.web.study.settings import StudySettings
 from realmaster.web.study.videos import StudyVideo, video_path
 
-DATABASE = "study.sqlite"
-APPLICATION = 0x524D5354  # "RMST", in the file's header
-VERSION = 1
-SCHEMA = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE videos (
-  id TEXT PRIMARY KEY, clip INTEGER NOT NULL, method TEXT, damaged INTEGER NOT NULL, file TEXT NOT NULL) STRICT;
-CREATE TABLE trials (
-  id TEXT PRIMARY KEY, plan INTEGER NOT NULL, position INTEGER NOT NULL, clip INTEGER NOT NULL,
-  left_video TEXT NOT NULL REFERENCES videos, original_video TEXT NOT NULL REFERENCES videos,
-  right_video TEXT NOT NULL REFERENCES videos, left_method TEXT NOT NULL, right_method TEXT NOT NULL,
-  expected TEXT CHECK (expected IN ('left', 'right')), UNIQUE (plan, position)) STRICT;
-CREATE TABLE participants (
-  number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, plan INTEGER UNIQUE, consented_at TEXT) STRICT;
-CREATE TABLE responses (
-  trial TEXT PRIMARY KEY REFERENCES trials, participant INTEGER NOT NULL REFERENCES participants, key TEXT NOT NULL,
-  at TEXT NOT NULL, seconds REAL NOT NULL, plays INTEGER NOT NULL) STRICT;
-CREATE TABLE choices (
-  trial TEXT NOT NULL REFERENCES responses, question TEXT NOT NULL,
-  choice TEXT NOT NULL CHECK (choice IN ('left', 'right')), PRIMARY KEY (trial, question)) STRICT;
-"""
 Outcome = Literal["counted", "repeated", "answered before", "not next"]
 
 
@@ -93,9 +81,9 @@ class StudyStore:
         plans: Sequence[Sequence[PlannedTrial]],
     ) -> Self:
         """Write the database of a new study into a folder that holds its videos."""
-        connection = _connect(folder / DATABASE, create=True, wait_seconds=10)
+        connection = connect(folder / DATABASE, create=True, wait_seconds=10)
         ids = {(video.clip, video.method, video.damaged): video.id for video in videos}
-        with _transaction(connection):
+        with transaction(connection):
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
             for statement in SCHEMA.split(";")[:-1]:
@@ -134,8 +122,8 @@ class StudyStore:
             )
         connection = None
         try:
-            connection = _connect(path, create=False, wait_seconds=wait_seconds)
-            _check_version(connection, path)
+            connection = connect(path, create=False, wait_seconds=wait_seconds)
+            check_version(connection, path)
             if writing:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("ROLLBACK")
@@ -178,7 +166,7 @@ class StudyStore:
 
     def consent(self, number: int) -> None:
         """Note that a person agrees and give them the next plan; does nothing the second time."""
-        with self._lock, _transaction(self._connection):
+        with self._lock, transaction(self._connection):
             self._connection.execute(
                 "UPDATE participants SET consented_at = ?, plan = "
                 "(SELECT COALESCE(MAX(plan) + 1, 0) FROM participants) WHERE number = ? AND plan IS NULL",
@@ -213,7 +201,7 @@ class StudyStore:
         names = [question.name for question in self.settings.questions]
         if set(choices) != set(names):
             raise StudyError(f"expected an answer to each of {', '.join(names)}, got {', '.join(choices) or 'none'}")
-        with self._lock, _transaction(self._connection):
+        with self._lock, transaction(self._connection):
             there = self._connection.execute(
                 "SELECT key FROM responses WHERE trial = ? AND participant = ?", (trial, number)
             ).fetchone()
@@ -272,56 +260,6 @@ class StudyStore:
         left = [row for row in rows if not row["done"]]
         screens = (Screen(row["id"], row["left_video"], row["original_video"], row["right_video"]) for row in left[:2])
         return Standing(True, len(rows) - len(left), len(rows), tuple(screens))
-
-
-def explain(error: sqlite3.Error, path: Path) -> StudyError:
-    """Turn SQLite's words into one line with a remedy."""
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return StudyError(
-            f"{path}: expected to use the study's database, another program has locked it: close that program"
-        )
-    if "not a database" in text or "malformed" in text:
-        return StudyError(
-            f"{path}: expected a study's database, found a damaged or foreign file: restore it from a copy"
-        )
-    if "readonly" in text or "unable to open" in text:
-        return StudyError(f"{path}: expected to write the study's database, could not ({text}): check its permissions")
-    return StudyError(f"{path}: expected to use the study's database, could not ({text}): check the disk")
-
-
-def _connect(path: Path, *, create: bool, wait_seconds: float) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=wait_seconds, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    if create:
-        connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
-
-
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION:
-        raise StudyError(f"{path}: expected a study's database, found one of another program: choose a study's folder")
-    if version != VERSION:
-        raise StudyError(
-            f"{path}: expected a study of version {VERSION}, found version {version}: use the RealMaster that made it"
-        )
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _now() -> str:
