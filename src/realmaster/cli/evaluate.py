@@ -1,4 +1,4 @@
-"""`realmaster evaluate`: score a profile on a folder of exact pairs and print the table."""
+"""`realmaster evaluate`: score a profile on exact pairs, or compare methods as a configuration says."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import Literal
 
 import click
+from click.core import ParameterSource
 
 from realmaster.cli.early import refuse_missing, refuse_profile
 from realmaster.cli.progress import progress_bar
 from realmaster.cli.values import Device, Number
 
+CONFIG_OPTIONS = ("against", "output", "workers")
+PAIRS_OPTIONS = (
+    *("profile", "adapter", "reference", "split", "limit", "num_inference_steps", "guidance_scale", "seed"),
+    *("baselines", "model", "json_path", "overwrite", "device"),
+)
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("pairs", metavar="PAIRS")
+@click.argument("source", metavar="PAIRS|CONFIG.yaml")
 @click.option("--profile", default="nano", show_default=True, help="Which models; `realmaster doctor` lists them.")
 @click.option("--adapter", metavar="FILE", help="In-context adapter (.safetensors) instead of the profile's own.")
 @click.option("--reference", type=click.Choice(["cached", "joint"]), help="How the render is read.  [default: profile]")
@@ -27,9 +34,14 @@ from realmaster.cli.values import Device, Number
 @click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write each clip's figures.")
 @click.option("--overwrite", is_flag=True, help="Replace a file of figures that exists.")
 @click.option("--device", type=Device(), help="cpu, cuda, cuda:1 or mps.  [default: the fastest there is]")
+@click.option("--against", metavar="FILE", help="CONFIG: exit 1 where ours is worse than this summary.json.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="CONFIG: instead of its output.")
+@click.option("--workers", type=click.IntRange(1, 256), help="CONFIG: processes.  [default: the configuration's]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar; table, warnings and errors stay.")
+@click.pass_context
 def command(
-    pairs: str,
+    context: click.Context,
+    source: str,
     profile: str,
     adapter: str | None,
     reference: Literal["cached", "joint"] | None,
@@ -43,13 +55,26 @@ def command(
     json_path: Path | None,
     overwrite: bool,
     device: str | None,
+    against: str | None,
+    output: Path | None,
+    workers: int | None,
     quiet: bool,
 ) -> None:
-    """Score a profile on the exact pairs in the folder PAIRS.
+    """Score a profile on the exact pairs in the folder PAIRS, or compare methods as CONFIG.yaml says.
 
-    Prints PSNR, SSIM, sharpness and flicker with 95 % intervals for the untouched engine clips, colour transforms
-    fitted on the training split, the model, and the truth; then how often the output follows a prompt's weather.
+    PAIRS: prints PSNR, SSIM, sharpness and flicker with 95 % intervals for the untouched engine clips, colour
+    transforms fitted on the training split, the model, and the truth; then how often the output follows a prompt's
+    weather.
+
+    CONFIG.yaml: measures clips that are there already, any number of methods by any metrics, and writes results.jsonl,
+    tables (Markdown, CSV, LaTeX) and a page. What was measured before is kept. docs/evaluation.md explains each metric.
     """
+    is_config = Path(source).suffix.lower() in (".yaml", ".yml")
+    _refuse_options(context, set(CONFIG_OPTIONS) if not is_config else set(PAIRS_OPTIONS), is_config=is_config)
+    if is_config:
+        _compare(Path(source), against=against, output=output, workers=workers, quiet=quiet)
+        return
+    pairs = source
     if not baselines and not model:
         raise click.UsageError("expected something to score, got --no-baselines and --no-model: leave one out")
     from realmaster.data.pair_set import read_rows
@@ -97,3 +122,56 @@ def command(
         }
         write_json(json_path, scores, agreement, settings)
         click.echo(f"figures: {json_path}")
+
+
+def _refuse_options(context: click.Context, foreign: set[str], *, is_config: bool) -> None:
+    """Refuse options that would have no effect on what is evaluated here."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in foreign and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            kinds = ("a CONFIG.yaml", "a folder of pairs")
+            where, other = kinds if is_config else kinds[::-1]
+            raise click.UsageError(f"expected no {parameter.opts[0]} with {where}: it belongs to {other}")
+
+
+def _compare(config: Path, *, against: str | None, output: Path | None, workers: int | None, quiet: bool) -> None:
+    """Run a comparison: rows, tables, page, guard."""
+    from realmaster.evaluation.comparison_settings import ComparisonSettings
+    from realmaster.evaluation.guard import guard, read_baseline
+
+    settings = ComparisonSettings.from_yaml(config)
+    changes = {name: value for name, value in (("output", output), ("workers", workers)) if value is not None}
+    settings = settings.model_copy(update=changes)
+    baseline = None if against is None else read_baseline(Path(against), settings.our_method)
+    from realmaster.evaluation.comparison import compare
+    from realmaster.evaluation.comparison_page import write_page
+    from realmaster.evaluation.comparison_table import FILES, as_markdown, write_tables
+    from realmaster.evaluation.run import evaluate
+
+    with progress_bar(quiet=quiet, unit="clip") as progress:
+        results = evaluate(settings, progress=progress)
+    comparison = compare(
+        results.rows,
+        settings.chosen_metrics(),
+        tuple(settings.methods),
+        ours=settings.our_method,
+        baselines=settings.baseline_methods,
+        title=settings.title,
+    )
+    write_tables(comparison, settings.output)
+    page = write_page(settings.output / "report.html", comparison, settings)
+    click.echo(as_markdown(comparison))
+    speeds = ", ".join(f"{name} {speed:.1f}" for name, speed in comparison.speeds.items())
+    click.echo(f"frames per second: {speeds}" if speeds else "frames per second: nothing was measured")
+    click.echo(f"measured now: {results.num_measured} of {len(results.rows)} figures; the others are kept")
+    click.echo(f"tables: {', '.join(str(settings.output / name) for name in ('results.jsonl', *FILES))}; page: {page}")
+    if baseline is None:
+        return
+    guarded = guard(comparison, baseline)
+    for line in guarded.not_compared:
+        click.echo(f"realmaster: warning: not compared with {against}: {line}", err=True)
+    for line in guarded.worse:
+        click.echo(f"realmaster: worse than {against}: {line}", err=True)
+    if guarded.worse:
+        raise click.exceptions.Exit(1)
+    click.echo(f"{guarded.num_compared} metrics compared with {against}: none is worse by more than its interval")
