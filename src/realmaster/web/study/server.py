@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -121,6 +122,10 @@ def make_app(store: StudyStore) -> FastAPI:
     def busy(request: Request, error: sqlite3.OperationalError) -> JSONResponse:
         log.warning("the study's database could not be used: %s", error)
         return JSONResponse({"detail": "The study is busy for a moment."}, 503, headers={"Retry-After": "1"})
+
+    @app.exception_handler(RequestValidationError)
+    def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": "This is not an answer that the study can read."}, 422)  # and no echo of it
 
     @app.exception_handler(StudyError)
     def broken(request: Request, error: StudyError) -> JSONResponse:
