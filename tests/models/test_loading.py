@@ -15,7 +15,9 @@ from realmaster.models.adapter import AdapterMetadata, add_lora, save_adapters
 from realmaster.models.loading import load_profile_models
 from realmaster.models.machine import Machine
 from realmaster.models.placement import OneAtATime
+from realmaster.models.plan_parts import count_window, lay_out, weigh
 from realmaster.models.profiles import Profile, load_profile
+from realmaster.types import VideoShape
 from wan_layout import tiny_transformer, write_wan21, write_wan22
 
 SMALL = {"size.height": 64, "size.width": 96, "size.buckets": [], "memory.dtype": "float32"}
@@ -102,13 +104,19 @@ def test_experts_are_on_the_device_one_at_a_time_and_come_home_unchanged() -> No
         assert all(torch.equal(tensor, before[name][key]) for key, tensor in expert.state_dict().items())
 
 
-@pytest.mark.parametrize(("free", "swapped"), [(1, True), (10**12, False)])
-def test_experts_are_swapped_only_where_both_do_not_fit(
-    published: Path, monkeypatch: pytest.MonkeyPatch, free: int, swapped: bool
+def test_experts_are_swapped_only_where_both_do_not_fit_with_the_work_and_the_reference_s_cache(
+    published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine_options, "free_bytes", lambda _: free)
-    models, _ = load_profile_models(profile_at(published))
-    assert (models.swap is not None) == swapped
+    profile = profile_at(published, memory__share_reference_between_guidance=False, size__width=192)
+    counts = count_window(profile, VideoShape(profile.window.num_frames, profile.size.height, profile.size.width))
+    cache = counts.reference.kept_bytes
+    weights = weigh(profile, counts)
+    free = lay_out(profile, counts, weights, "cuda", available_gb=1e3).peak
+    assert free > 2 * weights.total + 2 * cache  # both experts and what both branches keep
+    for bytes_free, swapped in ((free + 1, False), (free - 1, True)):
+        monkeypatch.setattr(machine_options, "free_bytes", lambda _, free=bytes_free: free)
+        models, _ = load_profile_models(profile)
+        assert (models.swap is not None) == swapped
 
 
 def test_a_missing_part_a_missing_file_and_a_cut_file_are_named(copied: Path) -> None:
@@ -173,11 +181,14 @@ def test_one_transformer_cannot_be_swapped(published: Path) -> None:
         load_profile_models(profile_at(published, "wan2.1-1.3b", memory__offload="experts"))
 
 
-def test_too_little_host_memory_says_how_much_and_what_helps(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = Machine("3.12", "Linux", "a processor", 2, 1.0, 0.0001, 1.0, ())
+def test_too_little_memory_is_refused_with_the_plan_s_figures(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Machine("3.12", "Linux", "a processor", 2, 1.0, 0.7, 1.0, ())
     monkeypatch.setattr(machine_options, "inspect_machine", lambda _: small)
-    with pytest.raises(MemoryLimitError, match=r"no CUDA device is used.*layerwise_fp8=true"):
-        load_profile_models(profile_at(published))
+    monkeypatch.setattr(machine_options, "WORTH_A_PLAN", 0.0)
+    message = r"GB on cpu .*weights 0\.0.*it has 0\.7, no CUDA device is used: (use --set|no setting helps)"
+    with pytest.raises(MemoryLimitError, match=message) as raised:
+        load_profile_models(profile_at(published), clip=VideoShape(5, 64, 96))
+    assert "\n" not in str(raised.value)
 
 
 def metadata(**changes: object) -> AdapterMetadata:

@@ -9,6 +9,7 @@ import pytest
 
 from realmaster.errors import MemoryLimitError
 from realmaster.models.plan import Plan, plan_translation, require_memory
+from realmaster.models.plan_parts import fit_together
 from realmaster.models.plan_training import TrainingPlan, plan_training, require_training_memory
 from realmaster.models.profiles import Profile, load_profile
 from realmaster.types import VideoShape
@@ -81,6 +82,17 @@ def test_twice_the_speed_is_half_the_time(profile: Profile) -> None:
     assert slow.seconds_total == pytest.approx(2 * fast.seconds_total)
 
 
+def test_too_little_host_memory_for_what_waits_there_is_refused(profile: Profile) -> None:
+    found = plan(profile, memory__offload="group")
+    assert found.host_gb > 0
+    short = plan_translation(
+        profile.change({"memory.offload": "group"}), CLIP, device="cuda:0", available_gb=8.0, flops_per_second=1e12,
+        available_host_gb=0.9 * found.host_gb,
+    )  # fmt: skip
+    with pytest.raises(MemoryLimitError, match=r"of host memory for what waits there, it has 0\.0: use --set"):
+        require_memory(short)
+
+
 def test_a_device_too_small_is_refused_with_figures_and_what_helps(profile: Profile) -> None:
     wide = profile.change({"memory.drop_text_encoder": False, "memory.offload": "none"})
     room = plan(wide).peak_gb
@@ -114,6 +126,8 @@ def test_the_paper_s_model_fits_80_gb_with_one_expert_at_a_time(
     assert found.memory_gb["reference cache"] == pytest.approx(26.84, abs=0.01)
     assert found.memory_gb["weights"] == pytest.approx(28.9, abs=0.2)  # 14.29 B and a LoRA of rank 32, in bfloat16
     assert found.fits
+    assert not fit_together(load_profile("wan2.2-a14b"), 85)  # an H100's memory: 57.8 GB of weights, 26.8 GB of cache
+    assert fit_together(load_profile("wan2.2-a14b"), 141)
 
 
 def train(profile: Profile, **changes: Any) -> TrainingPlan:

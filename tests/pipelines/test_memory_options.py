@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from realmaster.models import machine_options
+from realmaster.models import machine_options, plan_parts
 from realmaster.models.loading import Models, load_profile_models
 from realmaster.models.placement import OneAtATime
 from realmaster.models.profiles import Profile, load_profile
@@ -156,7 +156,8 @@ def test_experts_that_come_one_at_a_time_change_nothing(
             return tensor.clone()
 
     monkeypatch.setattr(machine_options, "OneAtATime", Elsewhere)
-    monkeypatch.setattr(machine_options, "free_bytes", lambda _: 1)
+    monkeypatch.setattr(machine_options, "free_bytes", lambda _: 10**12)
+    monkeypatch.setattr(plan_parts, "fit_together", lambda *_: False)
     profile, models = load(folder, memory__offload="experts")
     assert isinstance(models.swap, Elsewhere)
     for _ in range(2):
@@ -190,10 +191,10 @@ def test_float8_weights_carry_a_lora_and_come_in_groups(folder: Path, expected: 
     profile, models = load(folder)
     for expert in models.experts.values():
         add_lora(expert, rank=2)
-    memory = profile.change({"memory.layerwise_fp8": True, "memory.offload": "group"}).memory
+    profile = profile.change({"memory.layerwise_fp8": True, "memory.offload": "group"})
     device = torch.device("cpu")
-    apply_options(models.autoencoder, models.experts, memory, device=device, dtype=torch.float32)
-    place(models.experts, memory, device=device)
+    apply_options(models.autoencoder, models.experts, profile.memory, device=device, dtype=torch.float32)
+    place(profile, models.experts, device=device)
     layer = models.transformer.blocks[0].attn1.to_q
     assert layer.base_layer.weight.dtype == torch.float8_e4m3fn
     assert layer.lora_A["default"].weight.dtype == torch.float32

@@ -13,6 +13,7 @@ from realmaster.errors import MediaError, OutputError
 
 if TYPE_CHECKING:
     from realmaster.media.encode import Codec
+    from realmaster.types import ClipInfo
 
 BESIDE_THE_OUTPUT = "beside the output"
 
@@ -82,8 +83,8 @@ def refuse_clip(
     codec: Codec,
     overwrite: bool,
     inputs: tuple[str | None, ...],
-) -> None:
-    """Open the input, begin the output and drop it again: what fails at once, fails here.
+) -> ClipInfo:
+    """Open the input, begin the output and drop it again: what fails at once, fails here; give what the input is.
 
     Raises:
         MediaError: the input is missing or no video.
@@ -105,7 +106,9 @@ def refuse_clip(
     with open_clip(source, start_seconds=start_seconds, duration_seconds=duration_seconds) as clip:
         check_output(output, overwrite=True, inputs=given)
         ClipWriter(output, clip.info, codec=codec, overwrite=overwrite).abort()
+        info = clip.info
     _create_and_remove(folder)  # an encoder creates its file only with the first frame
+    return info
 
 
 def _create_and_remove(path: Path) -> None:

@@ -100,7 +100,7 @@ def command(
                 f"expected {name} of at most {MAX_PROMPT_CHARACTERS} characters, got {len(text)}: shorten it"
             )
     refuse_missing(adapter, protect)
-    refuse_clip(
+    info = refuse_clip(
         input,
         Path(output),
         page,
@@ -116,18 +116,27 @@ def command(
     from realmaster.pipelines.call import sampling_of_call
 
     asked = num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt
-    sampling_of_call(load_profile(profile, model_dir=model_dir, changes=settings), *asked)
+    chosen = load_profile(profile, model_dir=model_dir, changes=settings)
+    sampling_of_call(chosen, *asked)
 
     from realmaster.models.context_parallel import is_first
     from realmaster.models.machine import check_device
     from realmaster.pipelines.translate import Translator
+    from realmaster.types import VideoShape
 
+    clip = VideoShape(info.num_frames or chosen.window.num_frames, info.height, info.width)
     if device is not None:
         check_device(device)
     starting = time.perf_counter() - began
     with progress_bar(quiet=quiet) as progress:
         translator = Translator.from_profile(
-            profile, adapter=adapter, reference=reference, device=device, model_dir=model_dir, changes=settings
+            profile,
+            adapter=adapter,
+            reference=reference,
+            device=device,
+            model_dir=model_dir,
+            changes=settings,
+            clip=clip,
         )
         translation = translator.translate(
             input,

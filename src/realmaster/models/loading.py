@@ -26,6 +26,7 @@ from realmaster.models.machine_options import apply_options, check_options, chec
 from realmaster.models.placement import OneAtATime
 from realmaster.models.profiles import SHIPPED, Profile, missing_remedy
 from realmaster.models.text import encode_prompts
+from realmaster.types import VideoShape
 
 logger = logging.getLogger(__name__)
 
@@ -174,15 +175,16 @@ def load_profile_models(
     reference: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
+    clip: VideoShape | None = None,
 ) -> tuple[Models, Literal["cached", "joint"]]:
     """Load what a profile names and give the models with the reference mode they were trained for.
 
     An `adapter` goes over the plain base instead of the profile's own; `reference` asks for a mode; `dtype` goes before
-    the profile's.
+    the profile's. The memory that `clip` will take is asked for before anything is loaded.
 
     Raises:
         MissingWeightsError: a part is missing. AdapterError: the adapter does not fit.
-        MemoryLimitError: there is no room for the weights. ConfigError: an option cannot work here, or the profile's
+        MemoryLimitError: there is no room. ConfigError: an option cannot work here, or the profile's
             own models were trained with another reference mode.
     """
     chosen = adapter or profile.adapter_path
@@ -193,12 +195,14 @@ def load_profile_models(
         )
     metadata = None if chosen is None else read_metadata(chosen)
     mode = profile.reference.mode if metadata is None else metadata.reference
-    device, memory = torch.device(device), profile.memory
+    device = torch.device(device)
     names = profile.transformers if chosen is None else {**profile.transformers, "transformer": "transformer"}
     check_options(profile, mode=mode, device=device)
     check_checkpoint(profile, names)
-    dtype = dtype or getattr(torch, memory.dtype)
-    check_room(profile, names, device=device, dtype=dtype)
+    chosen_dtype = profile.memory.dtype if dtype is None else str(dtype).removeprefix("torch.")
+    profile = profile.change({"memory.dtype": chosen_dtype, "reference.mode": mode})
+    dtype, memory = getattr(torch, chosen_dtype), profile.memory
+    check_room(profile, clip, device=device)
     models = load_parts(
         profile.folder,
         **names,
@@ -222,7 +226,7 @@ def load_profile_models(
     if profile.few_step.enabled:
         stack_loras(models.experts, [(Path(str(profile.few_step.lora)), profile.few_step.strength)])
     apply_options(models.autoencoder, models.experts, memory, device=device, dtype=dtype)
-    models.swap = place(models.experts, memory, device=device)
+    models.swap = place(profile, models.experts, device=device)
     return models, mode
 
 

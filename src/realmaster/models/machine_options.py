@@ -11,25 +11,23 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from realmaster.errors import ConfigError, MemoryLimitError
-from realmaster.models.checkpoint import list_weights, read_header
+from realmaster.errors import ConfigError
 from realmaster.models.context_parallel import check_context_parallel, share_tokens
 from realmaster.models.machine import inspect_machine
 from realmaster.models.memory_settings import MemorySettings
-from realmaster.models.placement import OneAtATime, count_bytes, free_bytes
+from realmaster.models.placement import OneAtATime, free_bytes
 from realmaster.models.profiles import Profile
-from realmaster.types import round_up_frames
+from realmaster.types import VideoShape, round_up_frames
 
 logger = logging.getLogger(__name__)
 
 GB = 1e9
-ROOM_FOR_WORK = 8e9  # bytes kept free beside two experts: activations of 32,760 tokens, and a tile of the autoencoder
+WORTH_A_PLAN = 0.01  # share of the memory that weights have to take: a plan counts for seconds
 FP8 = torch.float8_e4m3fn
 
 
@@ -132,34 +130,29 @@ def check_sizes(profile: Profile, folder: Path, *, transformer: str) -> None:
             )
 
 
-def check_room(profile: Profile, transformers: Mapping[str, str], *, device: torch.device, dtype: torch.dtype) -> None:
-    """Refuse a checkpoint whose weights alone are larger than the memory they are to be in.
+def check_room(profile: Profile, clip: VideoShape | None, *, device: torch.device) -> None:
+    """Refuse a translation that does not fit, by its plan; without a clip, what the shortest one would take.
 
     Raises:
-        MemoryLimitError: with both figures and the setting that helps.
+        MemoryLimitError: with the plan's figures and the settings that help.
     """
-    memory = profile.memory
-    each = [
-        _weights(profile.folder / part, 1 if memory.layerwise_fp8 else dtype.itemsize) for part in transformers.values()
-    ]
-    facts = inspect_machine(profile.folder)
-    if device.type != "cuda" or memory.offload != "none":
-        needed, free = sum(each), facts.free_memory_gb * GB
-        if needed > free:
-            no_cuda = " (no CUDA device is used)" if device.type == "cpu" else ""
-            raise MemoryLimitError(
-                f"expected {needed / GB:.1f} GB of free host memory for the transformers of {profile.name}, got "
-                f"{free / GB:.1f} GB{no_cuda}: set memory.layerwise_fp8=true, or choose a smaller profile"
-            )
-    if device.type == "cuda" and memory.offload != "group":
-        needed = sum(each) if memory.offload == "none" else max(each)
-        free = free_bytes(device) or 0
-        if needed > free:
-            less = "memory.offload=group" if memory.offload == "experts" or len(each) == 1 else "memory.offload=experts"
-            raise MemoryLimitError(
-                f"expected {needed / GB:.1f} GB free on {device} for the transformers of {profile.name}, got "
-                f"{free / GB:.1f} GB: set {less}, or memory.layerwise_fp8=true"
-            )
+    from realmaster.models.plan import plan_translation, require_memory
+
+    host_gb, free = inspect_machine(profile.folder).free_memory_gb, free_bytes(device)
+    available_gb = host_gb if free is None else free / GB
+    weights = sum(file.stat().st_size for file in profile.folder.glob("*/*.safetensors"))
+    if weights < WORTH_A_PLAN * min(available_gb, host_gb) * GB:
+        return
+    require_memory(
+        plan_translation(
+            profile,
+            clip or VideoShape(1, profile.size.height, profile.size.width),
+            device=str(device),
+            available_gb=available_gb,
+            available_host_gb=host_gb,
+            flops_per_second=1.0,  # only the memory is asked for
+        )
+    )
 
 
 def apply_options(
@@ -184,11 +177,14 @@ def apply_options(
             expert.compile_repeated_blocks()
 
 
-def place(experts: Mapping[str, Any], memory: MemorySettings, *, device: torch.device) -> OneAtATime | None:
+def place(profile: Profile, experts: Mapping[str, Any], *, device: torch.device) -> OneAtATime | None:
     """Put the transformers where they belong; give the swap if one at a time is on the device.
 
-    Two experts that both fit, with room for the work, are not swapped.
+    Two experts that both fit, with the reference's cache and the work of every stage, are not swapped.
     """
+    from realmaster.models.plan_parts import fit_together
+
+    memory = profile.memory
     if memory.offload == "group":
         for expert in experts.values():
             expert.enable_group_offload(
@@ -201,10 +197,12 @@ def place(experts: Mapping[str, Any], memory: MemorySettings, *, device: torch.d
             )
         return None
     if memory.offload == "experts":
-        needed, free = sum(count_bytes(expert) for expert in experts.values()), free_bytes(device)
-        if free is not None and needed + ROOM_FOR_WORK > free:
-            logger.info("%.1f GB of experts, %.1f GB free on %s: one at a time", needed / GB, free / GB, device)
-            return OneAtATime(experts, device)
+        free = free_bytes(device)
+        if free is not None:
+            ours = torch.cuda.memory_reserved(device) if device.type == "cuda" else 0  # the plan counts these parts too
+            if not fit_together(profile, (free + ours) / GB):
+                logger.info("%.1f GB free on %s: the experts come one at a time", free / GB, device)
+                return OneAtATime(experts, device)
     for expert in experts.values():
         expert.to(device)
     return None
@@ -217,9 +215,3 @@ def _check_ratios(profile: Profile) -> None:
                 f"expected step_cache.{name} for memory.step_cache mag, got none: they are measured for a checkpoint "
                 "(docs/wan.md says how), or choose first_block"
             )
-
-
-def _weights(part: Path, bytes_per_number: int) -> float:
-    """Bytes of a part's weights at a precision, from the files' headers alone."""
-    tensors = [entry for file in list_weights(part, remedy="fetch it again") for entry in read_header(file)[0].values()]
-    return float(sum(prod(entry["shape"]) for entry in tensors) * bytes_per_number)

@@ -60,11 +60,6 @@ def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
     return [*module.named_parameters(), *module.named_buffers()]
 
 
-def count_bytes(module: nn.Module) -> int:
-    """Count the bytes of a module's parameters and buffers."""
-    return sum(tensor.nbytes for _, tensor in _tensors(module))
-
-
 def free_bytes(device: torch.device) -> int | None:
     """Count the bytes that are free on an accelerator; None on a CPU, where all memory is the host's."""
     if device.type == "cuda":

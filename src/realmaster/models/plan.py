@@ -52,11 +52,17 @@ class Plan:
     seconds: dict[str, float] = field(default_factory=dict)
     remedies: tuple[tuple[str, float], ...] = ()
     notes: tuple[str, ...] = ()
+    available_host_gb: float | None = None
 
     @property
     def fits(self) -> bool:
-        """Say whether the accelerator's memory is enough."""
-        return self.peak_gb <= self.available_gb
+        """Say whether the accelerator's memory is enough, and the host's for what waits there."""
+        return self.peak_gb <= self.available_gb and self.fits_host
+
+    @property
+    def fits_host(self) -> bool:
+        """Say whether the host's memory is enough for what waits there; true where it is not known."""
+        return self.available_host_gb is None or self.host_gb <= self.available_host_gb
 
     @property
     def seconds_total(self) -> float:
@@ -65,9 +71,17 @@ class Plan:
 
 
 def plan_translation(
-    profile: Profile, clip: VideoShape, *, device: str, available_gb: float, flops_per_second: float
+    profile: Profile,
+    clip: VideoShape,
+    *,
+    device: str,
+    available_gb: float,
+    flops_per_second: float,
+    available_host_gb: float | None = None,
 ) -> Plan:
     """Plan the translation of a clip on a device that multiplies matrices at `flops_per_second`.
+
+    `available_host_gb` is the memory of the host beside an accelerator, None where it is not asked about.
 
     Raises:
         ConfigError, MissingWeightsError: the profile's parts are not known.
@@ -111,10 +125,11 @@ def plan_translation(
         available_gb=available_gb,
         seconds=estimate_seconds(profile, counts, weights, num_windows, readings, forwards, device, flops_per_second),
         notes=tuple(_notes(profile)),
+        available_host_gb=available_host_gb,
     )
     if plan.fits:
         return plan
-    remedies = tuple(_remedies(profile, clip, device, available_gb))
+    remedies = tuple(_remedies(profile, clip, device, available_gb, available_host_gb))
     return replace(plan, remedies=remedies)
 
 
@@ -126,17 +141,25 @@ def require_memory(plan: Plan) -> None:
     """
     if plan.fits:
         return
+    helps = " or ".join(f"--set {words} ({size:.1f} GB)" for words, size in plan.remedies)
+    advice = f"use {helps}" if helps else "no setting helps: shorten the window, or choose a smaller profile"
+    if plan.peak_gb <= plan.available_gb:
+        raise MemoryLimitError(
+            f"profile {plan.profile}: expected {plan.host_gb:.1f} GB of host memory for what waits there, it has "
+            f"{plan.available_host_gb:.1f}: {advice}"
+        )
     stage = max(plan.stages_gb, key=lambda name: plan.stages_gb[name])
     parts = ", ".join(f"{name} {size:.1f}" for name, size in plan.memory_gb.items())
-    helps = " or ".join(f"--set {words} ({size:.1f} GB)" for words, size in plan.remedies)
+    no_cuda = ", no CUDA device is used" if plan.device == "cpu" else ""
     raise MemoryLimitError(
         f"profile {plan.profile}: expected {plan.peak_gb:.1f} GB on {plan.device} (at its peak, {stage}; parts in GB: "
-        f"{parts}), it has {plan.available_gb:.1f}: "
-        + (f"use {helps}" if helps else "no setting helps: shorten the window, or choose a smaller profile")
+        f"{parts}), it has {plan.available_gb:.1f}{no_cuda}: {advice}"
     )
 
 
-def _remedies(profile: Profile, clip: VideoShape, device: str, available_gb: float) -> Iterator[tuple[str, float]]:
+def _remedies(
+    profile: Profile, clip: VideoShape, device: str, available_gb: float, available_host_gb: float | None
+) -> Iterator[tuple[str, float]]:
     """Find the shortest lists of settings that make the plan fit; at most two."""
     found = 0
     for length in range(1, len(SAVERS) + 1):
@@ -146,9 +169,10 @@ def _remedies(profile: Profile, clip: VideoShape, device: str, available_gb: flo
                 continue
             changed = profile.change(changes)
             counts = count_window(changed, clip)
-            peak = lay_out(changed, counts, weigh(changed, counts), device, available_gb).peak / GB
-            if peak <= available_gb:
-                yield " --set ".join(f"{name}={_yaml(value)}" for name, value in changes.items()), peak
+            laid = lay_out(changed, counts, weigh(changed, counts), device, available_gb)
+            host_is_enough = available_host_gb is None or laid.host <= available_host_gb * GB
+            if laid.peak <= available_gb * GB and host_is_enough:
+                yield " --set ".join(f"{name}={_yaml(value)}" for name, value in changes.items()), laid.peak / GB
                 found += 1
                 if found == 2:
                     return

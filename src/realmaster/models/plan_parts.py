@@ -117,16 +117,27 @@ class Memory:
 
 
 def lay_out(profile: Profile, counts: Counts, weights: Weights, device: str, available_gb: float) -> Memory:
-    """Lay the parts out over the stages, as the pipeline holds them."""
+    """Lay the parts out over the stages, as the pipeline holds them: two experts together where all stages fit so."""
+    together = _lay_out(profile, counts, weights, device, together=True)
+    if profile.memory.offload == "experts" and together.peak > available_gb * GB:
+        return _lay_out(profile, counts, weights, device, together=False)
+    return together
+
+
+def fit_together(profile: Profile, available_gb: float) -> bool:
+    """Say whether both experts fit an accelerator at once, with all that a window of the profile's own size takes."""
+    counts = count_window(profile, VideoShape(profile.window.num_frames, profile.size.height, profile.size.width))
+    return _lay_out(profile, counts, weigh(profile, counts), "cuda", together=True).peak <= available_gb * GB
+
+
+def _lay_out(profile: Profile, counts: Counts, weights: Weights, device: str, *, together: bool) -> Memory:
     memory, on_cpu = profile.memory, device == "cpu"
     base = int((CPU_LIBRARIES_GB if on_cpu else CUDA_CONTEXT_GB) * GB)
-    num_experts = counts.parts.num_experts
-    everything = num_experts * weights.total
+    everything = counts.parts.num_experts * weights.total
     cache = counts.reference.kept_bytes
     branches = 1 if memory.share_reference_between_guidance or profile.sampling.guidance_scale == 1 else 2
     cached = cache * branches
-    room = available_gb * GB - base - counts.autoencoder_bytes - cached - counts.forward.peak_bytes
-    if on_cpu or (memory.offload == "experts" and everything <= room) or memory.offload == "none":
+    if on_cpu or memory.offload == "none" or (memory.offload == "experts" and together):
         computing, idle = everything, everything
     elif memory.offload == "experts":
         computing, idle = weights.total, 0

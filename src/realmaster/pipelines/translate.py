@@ -31,7 +31,7 @@ from realmaster.pipelines.sampling import Prompt, Stopwatch, TranslatedWindow, W
 from realmaster.pipelines.sizes import fit_size, resize
 from realmaster.pipelines.transfer import SteadyFit, apply_change
 from realmaster.pipelines.windows import Window, cut_windows
-from realmaster.types import ClipInfo
+from realmaster.types import ClipInfo, VideoShape
 
 Frames = npt.NDArray[np.uint8]
 Progress = Callable[[int, int | None], None]
@@ -71,6 +71,7 @@ class Translator:
         dtype: Any = None,
         model_dir: str | Path | None = None,
         changes: Mapping[str, Any] | None = None,
+        clip: VideoShape | None = None,
     ) -> Self:
         """Load a profile's models onto a device (the fastest there is by default).
 
@@ -82,6 +83,7 @@ class Translator:
             dtype: of transformers and text encoder, instead of the profile's.
             model_dir: folder of the checkpoint, or one with a subfolder of the profile's name.
             changes: settings of the profile by their dotted names, such as {"memory.offload": "group"}.
+            clip: size of the longest clip to come, whose memory is asked for before anything is loaded.
 
         Raises:
             ConfigError: no such profile, device or setting, or options that cannot work here.
@@ -102,6 +104,7 @@ class Translator:
                 reference=reference,
                 device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
                 dtype=dtype,
+                clip=clip,
             )
         translator = cls(profile, models, mode=mode, load_seconds=watch.seconds["load"])
         if adapter is None and profile.adapter_path is None and profile.checkpoint.hub is not None:
