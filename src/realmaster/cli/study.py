@@ -109,13 +109,15 @@ def rehearse(
     require("uvicorn", extra="study")
     from realmaster.web.study.rehearsal import rehearse as run
     from realmaster.web.study.report import as_markdown, write_results
+    from realmaster.web.study.visitor import open_browser
 
     _check_output(output, folder, overwrite=overwrite)
     if screenshots is not None and not screenshots.is_dir():
         raise click.UsageError(f"--screenshots: expected a folder, {screenshots} is none: make it first")
-    with progress_bar(quiet=quiet, unit="person") as progress:
+    with open_browser() as browser, progress_bar(quiet=quiet, unit="person") as progress:
         found = run(
             folder,
+            browser,
             num_people=num_people,
             num_careless=num_careless,
             strengths=dict(map(_strength, strengths)) or None,

@@ -262,12 +262,13 @@ def test_words_stand_out_and_controls_have_names(visit: Visit, look: str) -> Non
 def test_a_rehearsal_shows_the_figures_and_leaves_the_study_untouched(
     folder: Path, browser: Any, tmp_path: Path
 ) -> None:
-    browser.close()
-    found = rehearse(folder, num_people=2, num_careless=1, strengths={"Alpha": 30}, seed=1, screenshots=tmp_path)
+    found = rehearse(
+        folder, browser, num_people=2, num_careless=1, strengths={"Alpha": 30}, seed=1, screenshots=tmp_path
+    )
     assert found.people[0].num_failed_checks == 0
     assert {pair.share.share for pair in found.questions[0].pairs[:2] if pair.share is not None} == {1.0}
     assert {path.name for path in tmp_path.glob("*.png")} >= {"consent-desktop-light.png", "trial-desktop-dark.png"}
     with StudyStore.open(folder) as store:
         assert store.rows("SELECT COUNT(*) FROM responses")[0][0] == 0
     with pytest.raises(StudyError, match="expected at most 4 people"):
-        rehearse(folder, num_people=5)
+        rehearse(folder, browser, num_people=5)

@@ -66,12 +66,12 @@ def make_plans(
             used[cell] += 1
             trials.append(PlannedTrial(clip, *((one, other) if one_is_left else (other, one))))
         rng.shuffle(trials)
-        left_first = rng.random() < 0.5
-        checks: list[PlannedTrial] = []
-        for index in range(checks_per_person):
-            clip = next(clips_for_checks)
-            damaged: Side = "left" if left_first == (index % 2 == 0) else "right"
-            checks.append(PlannedTrial(clip, check_methods[clip], check_methods[clip], damaged))
+        sides: list[Side] = ["left", "right"] * (checks_per_person // 2)  # who presses one side only fails every second
+        sides += [rng.choice(("left", "right"))] * (checks_per_person % 2)
+        rng.shuffle(sides)
+        checks = []
+        for side, clip in zip(sides, clips_for_checks, strict=False):
+            checks.append(PlannedTrial(clip, check_methods[clip], check_methods[clip], damaged=side))
         plans.append(_spread(trials, checks, rng))
     return plans
 

@@ -14,6 +14,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from realmaster.errors import StudyError
 from realmaster.web.study.database import DATABASE
@@ -22,13 +23,14 @@ from realmaster.web.study.results import Results, read_results
 from realmaster.web.study.serve import open_port, serving
 from realmaster.web.study.store import StudyStore
 from realmaster.web.study.videos import VIDEOS
-from realmaster.web.study.visitor import Visitor, open_browser
+from realmaster.web.study.visitor import Visitor
 
 Progress = Callable[[int, int | None], None]
 
 
 def rehearse(
     folder: Path,
+    browser: Any,
     *,
     num_people: int,
     num_careless: int = 0,
@@ -41,6 +43,7 @@ def rehearse(
 
     Args:
         folder: the study; answers that are there take part.
+        browser: an open one, as `visitor.open_browser` gives it.
         num_people: how many take part; they use links that nobody has used yet.
         num_careless: how many of them, the last ones, press any button, in attention checks too.
         strengths: log-odds of methods, 0 for those not named; None gives the first method 1.5 and the others 0.
@@ -49,7 +52,7 @@ def rehearse(
         progress: told of (people done, people in all).
 
     Raises:
-        StudyError: there is no browser that plays H.264, too few links are left, or a strength is of no method.
+        StudyError: too few links are left, or a strength is of no method.
     """
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as name:
         copy = Path(name)
@@ -62,7 +65,7 @@ def rehearse(
             if num_people > len(free):
                 raise StudyError(f"expected at most {len(free)} people, as many links are unused, got {num_people}")
             rng = random.Random(seed)
-            with serving(store, open_port("127.0.0.1", 0)) as address, open_browser() as browser:
+            with serving(store, open_port("127.0.0.1", 0)) as address:
                 for index, (number, token) in enumerate(free[:num_people]):
                     look = "dark" if index % 2 else "light"
                     visitor = Visitor(browser, phone=index % 4 > 1, look=look)  # type: ignore[arg-type]

@@ -60,7 +60,7 @@ class StudySettings(Settings):
     participants: int = Field(45, ge=1, le=10_000, description="How many links are made.")
     trials_per_person: int = Field(15, ge=1, le=500, description="Most comparisons a person is shown, without checks.")
     checks_per_person: int = Field(
-        3, ge=0, le=20, description="Attention checks among them: a video beside a badly damaged copy of itself."
+        4, ge=0, le=20, description="Attention checks besides: a video beside a badly damaged copy of itself."
     )
     max_failed_checks: int = Field(
         1, ge=0, description="Who failed more is left out. A check fails when any of its questions is answered wrong."
