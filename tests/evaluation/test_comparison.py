@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from made_cases import blurred, flickering
 from realmaster.errors import ConfigError, OutputError
 from realmaster.evaluation.comparison import Comparison, compare, flip_test
 from realmaster.evaluation.comparison_page import chosen_clips, write_page
 from realmaster.evaluation.comparison_settings import ComparisonSettings, find_scenes
 from realmaster.evaluation.comparison_table import as_csv, as_json, as_latex, as_markdown
 from realmaster.evaluation.guard import guard, read_baseline
+from realmaster.evaluation.made_cases import blurred, flickering
 from realmaster.evaluation.metrics.metric import Figure
 from realmaster.evaluation.metrics.registry import METRICS, find_metrics
 from realmaster.evaluation.rows import Row

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
-from made_cases import cast, flickering, shifted
 from realmaster.evaluation.interpolation import AmtSettings, FlowInterpolator
 from realmaster.evaluation.labels import Labels, boundaries, depth_edges
+from realmaster.evaluation.made_cases import cast, flickering, shifted
 from realmaster.evaluation.metrics.features import self_similarity_distance
 from realmaster.evaluation.metrics.metric import Case
 from realmaster.evaluation.metrics.motion_smoothness import motion_smoothness
@@ -118,6 +118,16 @@ def test_amt_with_other_weights_or_a_pickle_is_absent_with_the_reason(tmp_path: 
         figure = METRICS["motion_smoothness_amt"].on(Case(still, still), tools)
         assert figure.value is None
         assert words in figure.reason
+
+
+def test_amt_that_gives_no_numbers_is_absent(tmp_path: Path, still: Frames) -> None:
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "networks" / "AMT-S.py").write_text(AMT)
+    save_file({"weight": torch.tensor([float("nan")])}, tmp_path / "amt-s.safetensors")
+    settings = AmtSettings(code=tmp_path, weights=tmp_path / "amt-s.safetensors")
+    figure = METRICS["motion_smoothness_amt"].on(Case(still, still), Tools(ToolSettings(amt=settings, device="cpu")))
+    assert figure.value is None
+    assert "NaN" in figure.reason
 
 
 def write_labels(folder: Path, num_frames: int, height: int, width: int, speed: float) -> Path:

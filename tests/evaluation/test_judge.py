@@ -90,6 +90,14 @@ def test_each_frame_is_asked_for_with_a_strict_schema_and_its_picture(server: Se
     assert (verdict.input_tokens, verdict.output_tokens, verdict.dollars) == (3000, 60, None)
 
 
+def test_what_a_model_does_not_take_can_be_left_out(server: Server, still: Frames) -> None:
+    make_judge(server).alone([still[0]])
+    make_judge(server, temperature=None, max_tokens=None).alone([still[0]])
+    first, second = server.requests
+    assert (first["temperature"], first["max_tokens"]) == (0.0, 300)
+    assert not {"temperature", "max_tokens"} & set(second)
+
+
 def test_both_orders_are_asked_and_their_difference_is_the_bias(server: Server, still: Frames) -> None:
     def prefers_the_second(body: dict[str, Any], count: int) -> tuple[int, Any, dict[str, str]]:
         return answer(8 if body["messages"][0]["content"][0]["text"] == PROMPTS["input first"] else 5)

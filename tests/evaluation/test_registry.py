@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from made_cases import blurred, cast, flickering, shifted, sped
 from realmaster.errors import ConfigError
+from realmaster.evaluation.made_cases import blurred, cast, flickering, shifted, sped
 from realmaster.evaluation.metrics import exposure_error, gradient_agreement, warping_error
 from realmaster.evaluation.metrics.metric import Case
 from realmaster.evaluation.metrics.registry import METRICS, find_metrics
@@ -163,3 +166,33 @@ def test_one_frame_has_structure_and_no_motion(still: Frames) -> None:
     case = Case(still[:1], still[:1])
     assert METRICS["edge_f1"].on(case, NOTHING).value == pytest.approx(1.0)
     assert METRICS["flicker"].on(case, NOTHING).reason == "one frame has no motion"
+
+
+def test_the_page_about_evaluation_names_every_metric_with_its_definition(checkout: Path) -> None:
+    page = (checkout / "docs" / "evaluation.md").read_text("utf-8")
+    for name, metric in METRICS.items():
+        assert f"`{name}`" in page
+        assert metric.source.partition(";")[0].replace("|", "∣") in page, name
+
+
+def test_the_picture_of_the_made_cases_is_drawn_from_figures(
+    checkout: Path,
+    tmp_path: Path,
+    save: Callable[..., Path],
+    make_scene: Callable[..., Frames],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = checkout / "benchmarks" / "metric_cases.py"
+    if not path.exists():
+        pytest.skip("benchmarks are not part of the source distribution")
+    monkeypatch.syspath_prepend(path.parent)
+    spec = spec_from_file_location("metric_cases_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    clip, picture = save("clip.mkv", make_scene(num_frames=3, speed=1.0)), tmp_path / "cases.svg"
+    kept = module.main(["--clip", str(clip), "--picture", str(picture), "--output", str(tmp_path / "results")])
+    figures = json.loads(kept.read_text("utf-8"))["figures"]
+    assert figures["temporal_flickering"]["flicker"] < figures["temporal_flickering"]["grain"]
+    ElementTree.fromstring(picture.read_text("utf-8"))

@@ -169,3 +169,33 @@ def test_dlib_knows_a_person_in_other_light() -> None:
     assert figure.value is not None
     assert figure.value < 0.6
     assert figure.details["num_in_place"] == figure.details["num_faces"] == 1
+
+
+def test_the_renders_faces_are_looked_for_once_for_all_methods() -> None:
+    from realmaster.evaluation.metrics.metric import Case
+    from realmaster.evaluation.metrics.registry import METRICS
+
+    class Counting:
+        name = "counting"
+        measure = "distance"
+        frames: list[int] = []  # noqa: RUF012, counted by the test
+
+        def find(self, frame: Frames) -> list[Face]:
+            self.frames.append(int(frame[0, 0, 0]))
+            return [face(0, (float(frame[0, 0, 0]), 0))]
+
+    class Tools:
+        faces = Counting()
+
+        def lacking(self, tool: str) -> None:
+            return None
+
+        def dlib(self) -> Counting:
+            return self.faces
+
+    tools, scene = Tools(), {}
+    render = np.full((5, 40, 40, 3), 100, np.uint8)
+    for level in (103, 107):
+        case = Case(np.full_like(render, level), render, scene_memory=scene)
+        assert METRICS["identity_dlib"].on(case, tools).value == pytest.approx(level - 100)
+    assert Counting.frames.count(100) == 5

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from realmaster.config import Settings
-from realmaster.errors import ConfigError, MissingWeightsError
+from realmaster.errors import ConfigError, MissingWeightsError, NumericalError
 from realmaster.evaluation.metrics.frames import grey
 from realmaster.media.motion import follow, registration
 
@@ -54,7 +54,7 @@ class FlowInterpolator:
 class AmtSettings(Settings):
     """Where AMT-S is."""
 
-    code: Path = Field(description="checkout of AMT, or the folder vbench/third_party/amt: holds networks/AMT-S.py")
+    code: Path = Field(description="a checkout of AMT, which holds networks/AMT-S.py")
     weights: Path = Field(description="amt-s.pth converted to .safetensors")
 
 
@@ -86,7 +86,11 @@ class AmtInterpolator:
         self.name = f"AMT-S ({hashlib.sha256(settings.weights.read_bytes()).hexdigest()[:12]})"
 
     def middle(self, start: Frame, end: Frame) -> Frame:
-        """Make the middle frame: uint8 [H, W, 3] each."""
+        """Make the middle frame: uint8 [H, W, 3] each.
+
+        Raises:
+            NumericalError: the network gave NaN or infinity.
+        """
         import torch
 
         a, b = (self._tensor(frame) for frame in (start, end))  # [1, 3, H', W']
@@ -95,6 +99,10 @@ class AmtInterpolator:
         with torch.inference_mode():
             time = torch.full((1, 1, 1, 1), 0.5, device=self._device)
             made = self._network(a, b, time, scale_factor=1.0, eval=True)["imgt_pred"]
+        if not torch.isfinite(made).all():
+            raise NumericalError(
+                f"{self.name}: expected a finite frame, got NaN or infinity: its sides have to be 128 px and more"
+            )
         made = made[0, :, top : top + height, left : left + width].clamp(0, 1) * 255.0
         return np.asarray(made.permute(1, 2, 0).cpu().numpy(), np.uint8)  # cut, not rounded, as VBench does
 

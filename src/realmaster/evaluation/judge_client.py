@@ -42,8 +42,8 @@ class JudgeSettings(Settings):
     endpoint: str = Field("https://api.openai.com/v1", description="base address of an OpenAI-compatible server")
     model: str = Field("gpt-4o", description="the model's name there")
     key_env: str | None = Field("OPENAI_API_KEY", description="variable that holds the key; null where none is wanted")
-    temperature: float = Field(0.0, ge=0, le=2, description="0 is the most repeatable")
-    max_tokens: int = Field(300, ge=16, description="of an answer")
+    temperature: float | None = Field(0.0, ge=0, le=2, description="0 is the most repeatable; null leaves it out")
+    max_tokens: int | None = Field(300, ge=16, description="of an answer; null leaves it out, as some models want")
     timeout_seconds: float = Field(60.0, gt=0, description="of one request")
     attempts: int = Field(4, ge=1, le=10, description="requests for one answer before it is absent")
     parallel: int = Field(4, ge=1, le=64, description="requests at a time")
@@ -105,16 +105,16 @@ class JudgeClient:
         Raises:
             JudgeError: no usable answer after all attempts, or a refusal that no second attempt would change.
         """
-        body = {
+        body: dict[str, Any] = {
             "model": self.settings.model,
             "messages": list(messages),
-            "temperature": self.settings.temperature,
-            "max_tokens": self.settings.max_tokens,
             "response_format": {
                 "type": "json_schema",
                 "json_schema": {"name": "answer", "strict": True, "schema": schema},
             },
         }
+        limits = {"temperature": self.settings.temperature, "max_tokens": self.settings.max_tokens}
+        body |= {name: value for name, value in limits.items() if value is not None}
         data = json.dumps(body, sort_keys=True).encode()
         kept = self._kept(data)
         if kept is not None:

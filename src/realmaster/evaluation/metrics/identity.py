@@ -12,7 +12,7 @@ import numpy as np
 
 from realmaster.evaluation.metrics.frames import Frames, shown_pair
 from realmaster.evaluation.metrics.metric import Case, Figure, Metric, measured
-from realmaster.models.faces import FaceModel, cosine, distance, match_faces
+from realmaster.models.faces import Face, FaceModel, cosine, distance, match_faces
 
 if TYPE_CHECKING:
     from realmaster.evaluation.tools import Tools
@@ -25,17 +25,22 @@ def sampled(num_frames: int) -> list[int]:
     return np.unique(np.linspace(0, num_frames - 1, min(NUM_FRAMES, num_frames)).round().astype(int)).tolist()
 
 
-def identity(reference: Frames, frames: Frames, faces: FaceModel) -> Figure:
+def faces_of(frames: Frames, faces: FaceModel) -> list[list[Face]]:
+    """Find the faces of the sampled frames of a clip: uint8 [F, H, W, 3]."""
+    return [faces.find(frames[index]) for index in sampled(len(frames))]
+
+
+def identity(reference: Frames, frames: Frames, faces: FaceModel, known: list[list[Face]] | None = None) -> Figure:
     """Return the mean similarity of matched faces over the sampled frames: cosine or distance, as the model says.
 
     Frames [F, H, W, 3], uint8 or float in [0, 1]. Details: the worst pair, how many faces the render has, how many of
-    them were matched, and how many of these in place. Absent where no face is matched.
+    them were matched, and how many of these in place. Absent where no face is matched. `known` are the reference's
+    faces (`faces_of`), where they have been found already.
     """
     a, b = shown_pair(reference, frames)
     compare = cosine if faces.measure == "cosine" else distance
     values, num_faces, in_place = [], 0, 0
-    for index in sampled(len(a)):
-        wanted = faces.find(a[index])
+    for index, wanted in zip(sampled(len(a)), known if known is not None else faces_of(a, faces), strict=True):
         num_faces += len(wanted)
         for match in match_faces(wanted, faces.find(b[index]) if wanted else []):
             values.append(compare(match.first, match.second))
@@ -54,7 +59,12 @@ def identity(reference: Frames, frames: Frames, faces: FaceModel) -> Figure:
 
 
 def _arcface(case: Case, tools: Tools) -> Figure:
-    return case.once("arcface", lambda: identity(case.render, case.output, tools.arcface()))
+    return case.once("arcface", lambda: _identity(case, tools.arcface(), "arcface"))
+
+
+def _identity(case: Case, faces: FaceModel, name: str) -> Figure:
+    known = case.once_for_render(f"faces {name}", lambda: faces_of(case.render, faces))
+    return identity(case.render, case.output, faces, known)
 
 
 def _found(case: Case, tools: Tools) -> Figure:
@@ -100,7 +110,7 @@ METRICS = (
         high=None,
         direction="lower",
         source="mean dlib embedding distance over faces matched in 5 uniformly sampled frames; not ArcFace",
-        measure=lambda case, tools: identity(case.render, case.output, tools.dlib()),
+        measure=lambda case, tools: _identity(case, tools.dlib(), "dlib"),
         lacking=lambda tools: tools.lacking("dlib"),
         made_with=lambda tools: tools.identity("dlib"),
     ),

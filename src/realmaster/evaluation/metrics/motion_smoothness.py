@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from realmaster.errors import NumericalError
 from realmaster.evaluation.metrics.frames import Frames, shown
 from realmaster.evaluation.metrics.metric import Case, Figure, Metric, measured
 from realmaster.evaluation.metrics.static import if_static
@@ -45,7 +46,10 @@ def _by_amt(case: Case, tools: Tools) -> Figure:
 
 
 def _measure(case: Case, interpolator: Interpolator) -> Figure:
-    value = motion_smoothness(case.output, interpolator)
+    try:
+        value = motion_smoothness(case.output, interpolator)
+    except NumericalError as error:
+        return Figure.absent(str(error), is_final=False)
     return measured(value, "fewer than three frames", interpolator=interpolator.name)
 
 
