@@ -123,12 +123,14 @@ class TransferSettings(Settings):
 
     radius: int = Field(3, ge=1, description="half-width of a fit's window, in pixels of the model")
     steadiness: float = Field(0.0, ge=0, lt=1, description="share of the frame before in each frame's maps")
-    channels: Literal["pixels", "colour", "light"] = Field(
+    channels: Literal["pixels", "colour"] = Field(
         "colour",
         description="what is carried: the model's own pixels, enlarged; or the input's pixels with their colours "
-        "changed by an affine map; or with their light alone changed, by a gain that keeps the hue",
+        "changed by an affine map",
     )
-    epsilon: float = Field(3e-4, gt=0, description="variance below which a window counts as flat, in [0, 1] squared")
+    epsilon: float = Field(
+        1e-2, gt=0, description="variance below which a window keeps the input's contrast, in [0, 1] squared"
+    )
 
 
 class Profile(Settings):

@@ -4,12 +4,11 @@ The model says at its small size what the light and the colours become. Around e
 colours of the input to the colours of the translation is fitted (guided filter with a colour guide, He et al. 2013,
 section 3.4), and the map, which varies slowly, is applied to the input's own pixels: its sharpness and its text stay.
 
-Two choices were measured on exact pairs (docs/findings.md). The guide is the input after the same autoencoder as the
-translation, so that both are equally blurred: fitted on the sharp input the gains would shrink towards a blur. And the
-fit is in display codes, not in linear light: it keeps 0.3 dB and 0.01 SSIM more.
-
-An autoencoder that has not learnt hues yet cannot say what becomes of them. For such a model `channels: light` carries
-luminance alone: the same fit in one channel, applied as a gain on the pixel, so that every hue stays the render's.
+Three choices were measured on exact pairs (docs/findings.md). Where a window is flat the fit leans towards the input's
+own contrast, scaled as its light is, not towards none as a guided filter's does: a model that blurs must not take the
+texture away. The guide is the input after the same autoencoder as the translation, so that both are equally blurred:
+fitted on the sharp input the gains would shrink. And the fit is in display codes, not in linear light: it keeps 0.3 dB
+and 0.01 SSIM more.
 
 Letters: H, W of the input; h, w of the model; r radius in model pixels.
 """
@@ -29,7 +28,8 @@ Image = npt.NDArray[np.float32]
 Frame = npt.NDArray[np.uint8]
 Frames = npt.NDArray[np.uint8]
 _CUT_LEVELS = 30.0
-_DARK = 0.02  # keeps the gain of nearly black pixels bounded
+_DARK = 0.05  # keeps the ratio of nearly black windows bounded
+_LIGHT = (0.3, 2.0)  # how much darker or lighter contrast may become where a window is flat
 
 
 class SteadyFit:
@@ -74,39 +74,33 @@ def is_cut(before: Frame, after: Frame) -> bool:
 
 
 def fit_change(guide: Frame, translated: Frame, settings: TransferSettings) -> Image:
-    """Fit an affine map around every pixel: [h, w, 12] of colours (nine gains row by row, then three offsets), or
-    [h, w, 2] of luminance (gain, offset), as `settings.channels` says.
+    """Fit an affine map of colours around every pixel: [h, w, 12], nine gains row by row, then three offsets.
 
     `guide` and `translated` are uint8 [h, w, 3].
     """
-    if settings.channels == "light":
-        guide, translated = _luminance(guide)[..., None], _luminance(translated)[..., None]
-    num_channels = guide.shape[2]
     window = (2 * settings.radius + 1,) * 2
 
     def mean(x: npt.NDArray[Any]) -> Image:
-        blurred = np.asarray(cv2.blur(x, window, borderType=cv2.BORDER_REFLECT), dtype=np.float32)
-        return blurred.reshape(x.shape)  # OpenCV drops a last axis of one
+        return np.asarray(cv2.blur(x, window, borderType=cv2.BORDER_REFLECT), dtype=np.float32)
 
     x, y = guide.astype(np.float32) / 255, translated.astype(np.float32) / 255
     mean_x, mean_y = mean(x), mean(y)
-    covariance = np.empty((*x.shape[:2], num_channels, num_channels), dtype=np.float32)
-    for i in range(num_channels):
-        for j in range(i, num_channels):
+    covariance = np.empty((*x.shape[:2], 3, 3), dtype=np.float32)
+    for i in range(3):
+        for j in range(i, 3):
             product = mean(x[..., i] * x[..., j]) - mean_x[..., i] * mean_x[..., j]
             covariance[..., i, j] = covariance[..., j, i] = product
-    cross = np.stack(
-        [mean(x[..., i : i + 1] * y) - mean_x[..., i : i + 1] * mean_y for i in range(num_channels)], axis=2
-    )
-    ridge = settings.epsilon * np.eye(num_channels, dtype=np.float32)
-    gains = np.linalg.solve(covariance + ridge, cross)  # [h, w, in, out]
+    cross = np.stack([mean(x[..., i : i + 1] * y) - mean_x[..., i : i + 1] * mean_y for i in range(3)], axis=2)
+    ridge = settings.epsilon * np.eye(3, dtype=np.float32)
+    light = np.clip((mean_y.mean(axis=2) + _DARK) / (mean_x.mean(axis=2) + _DARK), *_LIGHT)
+    gains = np.linalg.solve(covariance + ridge, cross + light[..., None, None] * ridge)  # [h, w, in, out]
     offsets = mean_y - np.einsum("hwi,hwio->hwo", mean_x, gains)
-    maps = np.concatenate([gains.reshape(*x.shape[:2], num_channels**2), offsets], axis=2)
+    maps = np.concatenate([gains.reshape(*x.shape[:2], 9), offsets], axis=2)
     return np.dstack([mean(part) for part in _by_four(maps)])
 
 
 def apply_change(frame: Frame, maps: Image, *, strength: Image | float = 1.0) -> Frame:
-    """Apply fitted maps [h, w, 12 or 2] to a frame uint8 [H, W, 3].
+    """Apply fitted maps [h, w, 12] to a frame uint8 [H, W, 3].
 
     `strength` (a number, or [H, W] in 0..1) says how far to go from the frame to its translation.
     """
@@ -114,14 +108,9 @@ def apply_change(frame: Frame, maps: Image, *, strength: Image | float = 1.0) ->
     size = (width, height)
     full = np.dstack([cv2.resize(part, size, interpolation=cv2.INTER_LINEAR) for part in _by_four(maps)])
     x = frame.astype(np.float32) / 255
-    if maps.shape[2] == 2:
-        light = _luminance(frame).astype(np.float32)[..., None] / 255
-        wanted = np.clip(full[..., :1] * light + full[..., 1:], 0, 1)
-        out = x * ((wanted + _DARK) / (light + _DARK))
-    else:
-        out = full[..., 9:].copy()
-        for i in range(3):
-            out += x[..., i : i + 1] * full[..., 3 * i : 3 * i + 3]
+    out = full[..., 9:].copy()
+    for i in range(3):
+        out += x[..., i : i + 1] * full[..., 3 * i : 3 * i + 3]
     if not isinstance(strength, float) or strength != 1.0:
         weight = np.asarray(strength, dtype=np.float32)
         out = x + (weight[..., None] if weight.ndim == 2 else weight) * (out - x)
