@@ -103,7 +103,7 @@ def test_a_step_predicts_what_the_models_reading_does(mode: str, scale: int) -> 
             with ReferenceAttention(wan) as attention:
                 cache = attention.encode(arguments[1], NULL.expand(2, -1, -1), spatial_scale=scale)
                 expected = attention.denoise(arguments[0], arguments[2], arguments[3], cache)
-    torch.testing.assert_close(predicted, expected, rtol=0, atol=0)
+    torch.testing.assert_close(predicted, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_reference_read_without_the_adapter_is_the_plain_bases_and_needs_no_gradient() -> None:
@@ -111,7 +111,7 @@ def test_a_reference_read_without_the_adapter_is_the_plain_bases_and_needs_no_gr
     noised = noised_of(values)
     step = InContextStep(wan, ReferenceSettings(adapted=False))
     with step.reading():
-        assert step.attention is not None
+        assert isinstance(step.attention, ReferenceAttention)
         seen = []
         original = step.attention.encode
         step.attention.encode = lambda *a, **k: seen.append(original(*a, **k)) or seen[-1]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from realmaster.models.adapter import TARGETS, add_lora
 from realmaster.models.metering import Cost, meter
 from realmaster.models.reference import ReferenceAttention, joint_velocity
+from realmaster.models.reference_one_way import OneWayReading
 from realmaster.types import LatentShape
 
 Mode = Literal["cached", "joint"]
@@ -131,7 +132,8 @@ def count_training_step(
     """Count forward and backward of one training step of a LoRA; `mode` None is without a reference.
 
     The LoRA is counted in `dtype`; its gradients are what the step keeps. `adapted_reference` False leaves the LoRA off
-    in the cached reference's own stream, which then needs no gradient.
+    in the cached reference's own stream, which then is read first and needs no gradient; else both streams go through
+    the blocks together, as they are trained.
     """
 
     def at(layers: int) -> Cost:
@@ -144,19 +146,22 @@ def count_training_step(
         reference = _inputs(config, _scaled(latents, spatial_scale), num_text_tokens, dtype, batch_size)[0]
         timesteps = torch.zeros(batch_size, device="meta")
 
-        def step() -> None:
+        def predict() -> Tensor:
             if mode == "joint":
-                predicted = joint_velocity(model, noisy, reference, timesteps, text, spatial_scale=spatial_scale)
-            elif mode is None:
-                predicted = attention.denoise(noisy, timesteps, text, None)
-            else:
-                with torch.set_grad_enabled(adapted_reference):
-                    cache = attention.encode(reference, text, spatial_scale=spatial_scale)
-                predicted = attention.denoise(noisy, timesteps, text, cache)
-            predicted.float().square().mean().backward()
+                return joint_velocity(model, noisy, reference, timesteps, text, spatial_scale=spatial_scale)
+            if mode is None:
+                return model(noisy, timestep=timesteps, encoder_hidden_states=text, return_dict=False)[0]
+            if adapted_reference:
+                return reading.velocity(noisy, reference, timesteps, text, text, spatial_scale=spatial_scale)
+            with torch.no_grad():
+                cache = reading.encode(reference, text, spatial_scale=spatial_scale)
+            return reading.denoise(noisy, timesteps, text, cache)
 
-        with ReferenceAttention(model) as attention:
-            return meter(step)[1]
+        reading: Any = nullcontext()
+        if mode == "cached":
+            reading = OneWayReading(model) if adapted_reference else ReferenceAttention(model)
+        with reading:
+            return meter(lambda: predict().float().square().mean().backward())[1]
 
     return extend(
         at(2), at(3), int(config["num_layers"]) - 2

@@ -12,6 +12,9 @@ with the rotary embedding, the one argument that the stock forward hands unchang
 (cos, sin, task) instead of (cos, sin). Gradient checkpointing keeps that argument, so that a recomputation, in another
 thread and after other calls, does what the first computation did.
 
+To train through a cached reference there is a third file, `reference_one_way.py`: both streams in one forward, whose
+keys and values need no keeping.
+
 Letters: B batch, C latent channels, F frames, H, W latent pixels, N tokens.
 """
 
@@ -24,13 +27,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import Tensor, nn
 
 from realmaster.errors import ConfigError
 from realmaster.models.reference_cache import CacheReader, ReferenceCache, Storage, StorageDevice
 from realmaster.models.reference_grid import TokenGrid, check_batch, check_grids, check_positions, find_wan, rotary_at
 from realmaster.models.reference_joint import joint_velocity
+from realmaster.models.reference_processor import StandIn, finish
 
 __all__ = ["ReferenceAttention", "ReferenceCache", "joint_velocity"]
 
@@ -76,7 +79,7 @@ class ReferenceAttention:
         self.transformer = transformer
         self.wan = find_wan(transformer)
         self.storage = Storage(storage_dtype, storage_device)
-        if any(isinstance(block.attn1.processor, ReferenceProcessor) for block in self.wan.blocks):
+        if any(isinstance(block.attn1.processor, StandIn) for block in self.wan.blocks):
             raise ConfigError(
                 "expected a transformer without reference attention, got one that has it: call remove() on the first"
             )
@@ -221,32 +224,11 @@ class ReferenceAttention:
         return (*rotary, task)
 
 
-class ReferenceProcessor:
+class ReferenceProcessor(StandIn):
     """Self-attention that writes its keys and values, or reads a reference's beside its own.
 
-    Follows `diffusers.models.transformers.transformer_wan.WanAttnProcessor`, which it calls whenever no reference is
-    asked for. Back-end and parallel settings are those of the original, so that setting either keeps its effect.
+    Calls the original whenever no reference is asked for.
     """
-
-    def __init__(self, original: Any, layer: int) -> None:
-        """Stand in for a processor in one layer."""
-        self.original, self.layer = original, layer
-
-    @property
-    def _attention_backend(self) -> Any:
-        return self.original._attention_backend
-
-    @_attention_backend.setter
-    def _attention_backend(self, value: Any) -> None:
-        self.original._attention_backend = value
-
-    @property
-    def _parallel_config(self) -> Any:
-        return self.original._parallel_config
-
-    @_parallel_config.setter
-    def _parallel_config(self, value: Any) -> None:
-        self.original._parallel_config = value
 
     def __call__(
         self,
@@ -260,26 +242,9 @@ class ReferenceProcessor:
         if rotary_emb is None or len(rotary_emb) == 2:
             return self.original(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb)
         cos, sin, task = rotary_emb
-        if getattr(attn, "fused_projections", False):
-            query, key, value = attn.to_qkv(hidden_states).chunk(3, dim=-1)
-        else:
-            query, key, value = attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
-        query = rotate(attn.norm_q(query).unflatten(2, (attn.heads, -1)), cos, sin)
-        key = rotate(attn.norm_k(key).unflatten(2, (attn.heads, -1)), cos, sin)
-        value = value.unflatten(2, (attn.heads, -1))
+        query, key, value = self.project(attn, hidden_states, cos, sin)
         key, value = self.exchange(task, key, value)
-        attended: Tensor = dispatch_attention_fn(
-            query,
-            key,
-            value,
-            attn_mask=attention_mask,
-            backend=self._attention_backend,
-            parallel_config=self._parallel_config,
-        )
-        attended = attended.flatten(2, 3).type_as(query)
-        for step in attn.to_out:  # projection, dropout
-            attended = step(attended)
-        return attended
+        return finish(attn, self.attend(query, key, value, attention_mask))
 
     @torch.compiler.disable  # else every layer's number is a guard, and a compiled block is compiled once a layer
     def exchange(self, task: Task, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -290,13 +255,3 @@ class ReferenceProcessor:
         assert task.read is not None, "a task writes or reads"
         reference_key, reference_value = task.read.read(self.layer)
         return torch.cat([reference_key, key], dim=1), torch.cat([reference_value, value], dim=1)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate pairs of x [B, N, heads, head_dim] by their positions' angles: (a, b) -> (a cos - b sin, a sin + b cos).
-
-    cos and sin are [1, N, 1, head_dim], each angle twice (RoFormer, eq. 34; same layout as WanAttnProcessor).
-    """
-    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = cos[..., 0::2], sin[..., 1::2]
-    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).type_as(x)

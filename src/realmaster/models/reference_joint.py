@@ -38,7 +38,7 @@ def joint_velocity(
     frame_offset: int | None = None,
     **forward_arguments: Any,
 ) -> Tensor:
-    """Predict the velocity [B, C, F, H, W] of noisy latents in one sequence with a clean reference.
+    """Predict the velocity [B, C, F, H, W] of noisy latents in one sequence with a clean reference, full attention.
 
     Reference tokens are modulated by timestep 0 and noisy tokens by their own; both sit at the same positions.
 
@@ -55,28 +55,59 @@ def joint_velocity(
     Raises:
         ConfigError: no Wan transformer, or sizes that do not fit.
     """
+    return run_sequence(
+        transformer, noisy_latents, reference_latents, timesteps, encoder_hidden_states, spatial_scale=spatial_scale,
+        frame_offset=frame_offset, **forward_arguments,
+    )  # fmt: skip
+
+
+def run_sequence(
+    transformer: nn.Module,
+    noisy_latents: Tensor,
+    reference_latents: Tensor,
+    timesteps: Tensor,
+    encoder_hidden_states: Tensor,
+    *,
+    spatial_scale: int,
+    frame_offset: int | None,
+    reference_text: Tensor | None = None,
+    **forward_arguments: Any,
+) -> Tensor:
+    """Run one sequence [reference, noisy]; arguments as in `joint_velocity`.
+
+    With `reference_text` [B, tokens, width] the parts are apart but for what the installed processors let through:
+    they get the reference's number of tokens behind the rotary embedding, and `TwoTexts` as text.
+    """
     wan = find_wan(transformer)
     noisy_grid = TokenGrid.of(wan, noisy_latents, name="noisy latents")
     grid = TokenGrid.of(wan, reference_latents, name="reference latents")
     check_positions(wan, grid, spatial_scale=spatial_scale, frame_offset=frame_offset)
     check_grids(grid, noisy_grid, spatial_scale=spatial_scale, frame_offset=frame_offset)
-    timesteps = check_batch(noisy_latents.shape[0], timesteps, encoder_hidden_states, reference_latents.shape[0])
+    batch_size = noisy_latents.shape[0]
+    timesteps = check_batch(batch_size, timesteps, encoder_hidden_states, reference_latents.shape[0])
+    if reference_text is not None:
+        check_batch(batch_size, timesteps, reference_text, batch_size)
+        num_words = reference_text.shape[1]
+        encoder_hidden_states = torch.cat([reference_text, encoder_hidden_states], dim=1)  # embedded word by word
 
     def prepend_tokens(embedding: Any, _: Any, noisy: Tensor) -> Tensor:  # [B, D, f, h, w] -> [B, D, N]
         return torch.cat([embedding.forward(reference_latents).flatten(2), noisy.flatten(2)], dim=2)
 
-    def prepend_positions(rope: nn.Module, _: Any, noisy: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    def prepend_positions(rope: nn.Module, _: Any, noisy: tuple[Tensor, Tensor]) -> tuple[Any, ...]:
         reference = noisy
         if grid != noisy_grid:
             reference = rotary_at(rope, grid, spatial_scale=spatial_scale, frame_offset=frame_offset)
-        return tuple(torch.cat(pair, dim=1) for pair in zip(reference, noisy, strict=True))
+        both = tuple(torch.cat(pair, dim=1) for pair in zip(reference, noisy, strict=True))
+        return both if reference_text is None else (*both, grid.num_tokens)
 
     def ask_both_timesteps(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:  # [B] -> [2 B]
         return (torch.cat([torch.zeros_like(arguments[0]), arguments[0]]), *arguments[1:])
 
     def split_rows(_: nn.Module, __: Any, embedded: tuple[Any, ...]) -> tuple[Any, ...]:
-        time, rows, *text = embedded  # [2 B, D], [2 B, 6 D]
-        return (time.chunk(2)[1], TwoRows(*rows.chunk(2), num_first=grid.num_tokens), *text)
+        time, rows, text, *image = embedded  # [2 B, D], [2 B, 6 D], [B, tokens, D]
+        if reference_text is not None:
+            text = TwoTexts(text[:, :num_words], text[:, num_words:], num_first=grid.num_tokens)
+        return (time.chunk(2)[1], TwoRows(*rows.chunk(2), num_first=grid.num_tokens), text, *image)
 
     def drop_reference(_: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:  # [B, N, D]
         return (arguments[0][:, grid.num_tokens :],)
@@ -98,6 +129,14 @@ def joint_velocity(
             **forward_arguments,
         )[0]
     return velocity
+
+
+class TwoTexts:
+    """Embedded texts [B, tokens, D]: what the first `num_first` tokens of the sequence read, and what the rest read."""
+
+    def __init__(self, first: Tensor, second: Tensor, *, num_first: int) -> None:
+        """Hold both."""
+        self.first, self.second, self.num_first = first, second, num_first
 
 
 class TwoRows:

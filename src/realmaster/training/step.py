@@ -10,7 +10,7 @@ Letters: B batch, C latent channels, F latent frames, H, W latent pixels, L text
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from realmaster.config import Settings
 from realmaster.diffusion.flow import add_noise, per_sample, velocity
 from realmaster.models.reference import ReferenceAttention, joint_velocity
+from realmaster.models.reference_one_way import OneWayReading
 from realmaster.training.dataset import Batch
 from realmaster.training.timesteps import SigmaRange, TimestepSettings, draw_sigmas, loss_weights
 
@@ -99,19 +100,24 @@ def flow_loss(predicted: Tensor, noised: Noised) -> Tensor:
 class InContextStep(nn.Module):
     """One forward of a step: the reference and the noisy target go in, the target's velocity comes out.
 
-    A module of its own around the transformer, so that DDP sees one forward where `cached` makes two.
+    A cached reference that the LoRA adapts goes through each block beside the target (`OneWayReading`), so that no
+    layer's keys and values are kept; without the LoRA they are constants, and are read first.
+
+    A module of its own around the transformer, so that DDP sees one forward where there are two.
     """
 
     def __init__(self, transformer: Any, settings: ReferenceSettings, *, spatial_scale: int = 1) -> None:
         """Wrap a transformer that has its LoRA; `reading` makes it read references at 1/`spatial_scale` of the size."""
         super().__init__()
         self.transformer, self.settings, self.spatial_scale = transformer, settings, spatial_scale
-        self.attention: ReferenceAttention | None = None
+        self.attention: ReferenceAttention | OneWayReading | None = None
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Let the transformer read references, and put it back as it was: validation installs its own reading."""
-        self.attention = ReferenceAttention(self.transformer) if self.settings.mode == "cached" else None
+        if self.settings.mode == "cached":
+            read = OneWayReading if self.settings.adapted else ReferenceAttention
+            self.attention = read(self.transformer)
         try:
             yield
         finally:
@@ -129,7 +135,11 @@ class InContextStep(nn.Module):
                 self.transformer, noisy_latents, reference_latents, timesteps, text, spatial_scale=scale
             )
         reference_text = reference_text.expand(len(noisy_latents), -1, -1)
-        with nullcontext() if self.settings.adapted else without_adapter(self.transformer):
+        if isinstance(self.attention, OneWayReading):
+            return self.attention.velocity(
+                noisy_latents, reference_latents, timesteps, text, reference_text, spatial_scale=scale
+            )
+        with without_adapter(self.transformer):
             cache = self.attention.encode(reference_latents, reference_text, spatial_scale=scale)
         return self.attention.denoise(noisy_latents, timesteps, text, cache)
 
