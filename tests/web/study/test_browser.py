@@ -235,6 +235,16 @@ def test_a_phone_shows_everything_on_one_screen_and_every_target_fits_a_finger(v
     visitor.page.get_by_role("button", name="Play", exact=True).wait_for()
 
 
+def test_a_phone_on_its_side_needs_no_scrolling_either(visit: Visit) -> None:
+    visitor = visit(phone=True)
+    visitor.page.set_viewport_size({"width": 844, "height": 390})
+    boxes = [visitor.page.locator(name).bounding_box() for name in ("#left", "#original", "#right")]
+    assert [box["x"] for box in boxes] == sorted({box["x"] for box in boxes})
+    assert visitor.page.evaluate(
+        "document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight"
+    )
+
+
 @pytest.mark.parametrize("look", ["light", "dark"])
 def test_words_stand_out_and_controls_have_names(visit: Visit, look: str) -> None:
     visitor = visit(look=look)

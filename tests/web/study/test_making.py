@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from realmaster.errors import ConfigError, OutputError, StudyError
 from realmaster.media.probe import probe
@@ -186,6 +188,14 @@ def test_a_study_with_answers_is_never_replaced(sources: Path, folder: Path, tmp
     other.mkdir()
     with pytest.raises(StudyError, match="expected a study to replace, found something else"):
         make_study(settings(), other, root=sources, overwrite=True)
+
+
+def test_the_settings_of_the_docs_hold_and_every_setting_is_explained(checkout: Path) -> None:
+    page = (checkout / "docs" / "study.md").read_text("utf-8")
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    found = StudySettings.from_mapping(yaml.safe_load(example), source="docs/study.md")
+    assert found.pairs == (("RealMaster", "ColourTransfer"), ("RealMaster", "Untouched"))
+    assert [name for name in StudySettings.model_fields if f"`{name}`" not in page] == []
 
 
 def test_a_yaml_file_says_it_all(tmp_path: Path) -> None:

@@ -52,6 +52,18 @@ async function fetchVideo(name, onShare) {
   }
 }
 
+// What the browser keeps until the server has confirmed it; a browser that keeps nothing is fine too.
+function remember(answer) {
+  try {
+    if (answer) localStorage.setItem(PENDING, JSON.stringify(answer));
+    else localStorage.removeItem(PENDING);
+  } catch { /* storage is switched off */ }
+}
+
+function remembered() {
+  try { return JSON.parse(localStorage.getItem(PENDING)); } catch { return null; }
+}
+
 function notify(text) {
   find("notice").textContent = text;
   find("notice").hidden = !text;
@@ -146,7 +158,7 @@ function render() {
   }
   if (!state.trial) {
     player.pause();
-    localStorage.removeItem(PENDING);
+    remember(null);
     say("You are done", state.thanks);
     return;
   }
@@ -172,7 +184,7 @@ function render() {
 
 async function send(answer) {
   isSending = true;
-  localStorage.setItem(PENDING, JSON.stringify(answer)); // if the tab closes before the answer arrives, the next one sends it
+  remember(answer); // if the tab closes before the answer arrives, the next one sends it
   settle();
   try {
     state = await askState("api/answers", answer);
@@ -180,7 +192,7 @@ async function send(answer) {
     if (!(error instanceof Refused)) throw error;
     state = await askState("api/me"); // another tab was faster: go on where the server says
   }
-  localStorage.removeItem(PENDING);
+  remember(null);
   isSending = false;
   render();
 }
@@ -235,7 +247,7 @@ addEventListener("hashchange", () => location.reload());
   if (!token) { say("Open your own link", "This study is by invitation: please open the link exactly as you were given it."); return; }
   try {
     state = await askState("api/me");
-    const pending = JSON.parse(localStorage.getItem(PENDING) || "null");
+    const pending = remembered();
     if (pending && state.trial && pending.trial === state.trial.id) await send(pending);
     else render();
   } catch (error) { say("This link does not open the study", error.message); }
