@@ -143,6 +143,22 @@ def test_methods_of_other_sizes_rates_and_lengths_come_to_the_renders_grid(
     assert "n = 1" in as_markdown(comparison)
 
 
+def test_a_method_that_is_a_frame_short_does_not_disturb_the_others(
+    clips: Path, save: Save, make_scene: Callable[..., Frames]
+) -> None:
+    """What is computed of the render for one length is not taken for another."""
+    for index, speed in enumerate((0.5, 1.0, 2.0)):
+        save(f"short/c{index}.mkv", make_scene(num_frames=3, height=64, width=96, speed=speed))
+    metrics = ["warping_error", "temporal_flickering"]
+    good = f"{clips}/good/{{clip}}.mkv"
+    mixed, _ = run(settings_of(clips, methods={"short": f"{clips}/short/{{clip}}.mkv", "good": good}, metrics=metrics))
+    alone, _ = run(settings_of(clips, methods={"good": good}, metrics=metrics, output=str(clips / "alone")))
+    for metric in metrics:
+        assert mixed.cells["good", metric] == alone.cells["good", metric]
+        assert mixed.cells["short", metric].num_clips == 3
+    assert {row.num_frames for row in mixed.rows} == {3, 4}
+
+
 def test_the_table_says_what_is_absent_and_why(clips: Path) -> None:
     comparison, _ = run(settings_of(clips))
     text = as_markdown(comparison)

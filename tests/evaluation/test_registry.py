@@ -14,7 +14,7 @@ import pytest
 
 from realmaster.errors import ConfigError
 from realmaster.evaluation.made_cases import blurred, cast, flickering, shifted, sped
-from realmaster.evaluation.metrics import exposure_error, gradient_agreement, warping_error
+from realmaster.evaluation.metrics import exposure_error, flicker, gradient_agreement, warping_error
 from realmaster.evaluation.metrics.metric import Case
 from realmaster.evaluation.metrics.registry import METRICS, find_metrics
 from realmaster.evaluation.metrics.static import is_static
@@ -115,6 +115,19 @@ def test_the_warping_error_of_a_step_of_light_is_its_square(still: Frames) -> No
     brighter = clip.copy()
     brighter[1::2] += 51  # a fifth of the range, in each of three channels
     assert warping_error(clip, brighter) == pytest.approx(3 * 0.2**2, rel=0.01)
+
+
+def test_what_is_found_once_for_all_methods_gives_the_plain_figures(make_scene: Callable[..., Frames]) -> None:
+    render, scene = make_scene(speed=1.5), {}
+    for output in (blurred(render), flickering(render)):
+        case = Case(output, render, scene_memory=scene)
+        plain = flicker(render, output)
+        assert plain is not None
+        assert METRICS["flicker"].on(case, NOTHING).value == pytest.approx(plain.ratio)
+        expected = warping_error(render, output)
+        assert expected is not None
+        assert METRICS["warping_error"].on(case, NOTHING).value == pytest.approx(1000 * expected)
+    assert set(scene) == {"steps", "flicker"}
 
 
 def test_pixels_that_come_from_behind_something_do_not_count(make_scene: Callable[..., Frames]) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from realmaster.evaluation.metrics.frames import Frames, grey, shown_pair
 from realmaster.evaluation.metrics.metric import Case, Figure, Metric, measured
+from realmaster.evaluation.metrics.render_motion import Step, render_steps
 from realmaster.media.motion import can_flow, follow, registration, visible_in_both
 
 _NOTHING = 1e-3  # levels of 255: below it the input stands still and a ratio to it says nothing
@@ -74,8 +75,22 @@ def mean_flicker(pairs: list[Flicker]) -> Flicker | None:
     )
 
 
+def _levels(clip: npt.NDArray[np.uint8], index: int, step: Step) -> float:
+    """The clip's mean difference from a frame to the next along the render's flow; 0 where nothing is seen in both."""
+    difference = np.abs(clip[index + 1] - follow(clip[index], step.backward))
+    return float(np.mean(difference[step.visible])) if step.visible.any() else 0.0
+
+
 def _measure(case: Case) -> Figure:
-    found = flicker(case.render, case.output)
+    levels = case.once_for_render(
+        "flicker", lambda: [_levels(case.render, i, s) for i, s in enumerate(render_steps(case))]
+    )
+    pairs = [
+        Flicker(of_render, _levels(case.output, index, step))
+        for index, (step, of_render) in enumerate(zip(render_steps(case), levels, strict=True))
+        if step.visible.any()
+    ]
+    found = mean_flicker(pairs)
     if found is None:
         return Figure.absent("frames are too small for optical flow, or show nothing in common")
     return measured(
