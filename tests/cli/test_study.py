@@ -111,7 +111,8 @@ def test_without_the_extra_the_line_says_how_to_get_it(
     assert "pip install 'realmaster[study]'" in refused.err
 
 
-def test_a_strength_that_is_none_is_refused(realmaster: Call, tmp_path: Path) -> None:
-    refused = realmaster("study", "rehearse", tmp_path, "--strength", "Alpha")
-    assert refused.code == 2
-    assert "expected METHOD=NUMBER, got 'Alpha'" in refused.err
+@pytest.mark.parametrize("word", ["Alpha", "Alpha=", "Alpha=much", "Alpha=nan", "Alpha=1e9"])
+def test_a_strength_that_is_none_is_refused(realmaster: Call, tmp_path: Path, word: str) -> None:
+    refused = realmaster("study", "rehearse", tmp_path, "--strength", word)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert f"expected METHOD=NUMBER, got '{word}'" in refused.err

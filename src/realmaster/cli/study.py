@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from realmaster.cli.progress import progress_bar
+from realmaster.cli.values import Number
 from realmaster.optional import require
 
 
@@ -111,6 +112,7 @@ def rehearse(
     from realmaster.web.study.report import as_markdown, write_results
     from realmaster.web.study.visitor import open_browser
 
+    truth = dict(map(_strength, strengths))
     _check_output(output, folder, overwrite=overwrite)
     if screenshots is not None and not screenshots.is_dir():
         raise click.UsageError(f"--screenshots: expected a folder, {screenshots} is none: make it first")
@@ -120,7 +122,7 @@ def rehearse(
             browser,
             num_people=num_people,
             num_careless=num_careless,
-            strengths=dict(map(_strength, strengths)) or None,
+            strengths=truth or None,
             seed=seed,
             screenshots=screenshots,
             progress=progress,
@@ -161,6 +163,6 @@ def _check_output(output: Path | None, folder: Path, *, overwrite: bool) -> None
 def _strength(word: str) -> tuple[str, float]:
     method, _, number = word.rpartition("=")
     try:
-        return method, float(number)
-    except ValueError:
-        raise click.UsageError(f"--strength: expected METHOD=NUMBER, got {word!r}") from None
+        return method, float(Number(-20, 20).convert(number, None, None))
+    except click.BadParameter as error:
+        raise click.UsageError(f"--strength: expected METHOD=NUMBER, got {word!r}: {error.message}") from None

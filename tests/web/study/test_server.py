@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -65,6 +66,13 @@ def test_nothing_that_leaves_the_server_names_a_method_a_clip_or_a_check(client:
     assert [name for name in names if name.lower().encode() in sent] == []
     assert len(shapes) == 1  # an attention check looks like any other set
     assert {len(row["id"]) for row in store.rows("SELECT id FROM videos")} == {16}
+
+
+def test_the_page_asks_nobody_else_and_works_below_any_path(client: Client) -> None:
+    for path in ("/", "/study.js", "/study.css", "/player.js"):
+        text = client.ask(path).body.decode()
+        assert "://" not in text
+        assert re.findall(r"""(?:src|href)="/|(?:ask|askState|fetch)\(["'`]/|url\(""", text) == []
 
 
 @pytest.mark.parametrize("token", ["", "x" * 24, "' OR 1=1 --", "Bearer"])
@@ -187,7 +195,7 @@ def test_fifty_people_at_once_lose_nothing_and_count_nothing_twice(sources: Path
     )
 
     def take_part(number: int, address: str, token: str) -> None:
-        client = Client(address, token)
+        client, second = Client(address, token), Client(address, token)
         client.agree()
         state = client.agree()
         while state["trial"]:
@@ -196,13 +204,12 @@ def test_fifty_people_at_once_lose_nothing_and_count_nothing_twice(sources: Path
             side = "left" if number % 2 else "right"
             trial, key = state["trial"]["id"], f"key-{number}-{state['done']:04d}"
             with ThreadPoolExecutor(2) as fingers:  # a double click: the same answer twice at one moment
-                second = Client(address, token)
                 both = [fingers.submit(one.answer, trial, side, key=key) for one in (client, second)]
                 assert sorted(click.result().json["outcome"] for click in both) == ["counted", "repeated"]
-                second.close()
             state = client.state()
         assert state["done"] == 4
         client.close()
+        second.close()
 
     with StudyStore.open(folder) as store, serving(store, open_port("127.0.0.1", 0)) as address:
         with ThreadPoolExecutor(50) as people:
