@@ -19,7 +19,7 @@ def command() -> None:
     """
 
 
-@command.command()
+@command.command(short_help="Make a study from a YAML file.")
 @click.argument("settings", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The study's new folder.")
 @click.option("--overwrite", is_flag=True, help="Replace a study that has no answers yet.")
@@ -43,7 +43,7 @@ def create(settings: Path, output: Path, overwrite: bool, quiet: bool) -> None:
     )
 
 
-@command.command()
+@command.command(short_help="Serve it, with a link for each person.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; the default is this machine."
@@ -71,7 +71,7 @@ def serve(folder: Path, host: str, port: int, public_url: str | None) -> None:
         run(store, listener)
 
 
-@command.command()
+@command.command(short_help="Let scripted people take part in a copy.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--people", "num_people", type=click.IntRange(1), default=6, show_default=True, help="Scripted people.")
 @click.option(
@@ -133,7 +133,7 @@ def rehearse(
             click.echo(f"wrote {path}")
 
 
-@command.command()
+@command.command(short_help="Say who wins, and how sure that is.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for page, tables and answers.csv.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
