@@ -320,6 +320,16 @@ def test_a_metric_that_fails_for_now_is_asked_again(clips: Path, monkeypatch: py
     assert comparison.cells["good", "edge_f1"].num_clips == 3
 
 
+def test_broken_labels_cost_their_own_metrics_only(clips: Path) -> None:
+    for name in ("c0", "c1", "c2"):
+        (clips / "labels" / name).mkdir(parents=True)
+        (clips / "labels" / name / "0000.npz").write_bytes(b"no labels")
+    sources = {"render": f"{clips}/renders/{{clip}}.mkv", "labels": f"{clips}/labels/{{clip}}"}
+    comparison, _ = run(settings_of(clips, clips=sources, metrics=["edge_f1", "label_flow"]))
+    assert comparison.cells["good", "edge_f1"].num_clips == 3
+    assert "0000.npz: expected labels" in comparison.cells["good", "label_flow"].reason
+
+
 def test_a_pair_set_brings_its_truth_and_names(pair_folder: Path, tmp_path: Path) -> None:
     settings = settings_of(
         tmp_path, clips={"pairs": str(pair_folder), "limit": 2}, methods={"input": "{render}", "truth": "{truth}"}

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from realmaster.cli.main import main
 from realmaster.errors import ConfigError
 from realmaster.evaluation.judge import DIGEST, PROMPTS, Judge, wrong_with
 from realmaster.evaluation.judge_client import JudgeClient, JudgeError, JudgeSettings
@@ -211,3 +212,41 @@ def test_without_its_key_the_judge_is_absent_with_the_variable_to_set(
     figure = METRICS["realism_alone"].on(Case(still, still), Tools(ToolSettings(judge=JudgeSettings())))
     assert figure.value is None
     assert "set the variable OPENAI_API_KEY" in figure.reason
+
+
+def test_the_command_says_what_the_judge_took_and_asks_a_second_run_nothing(
+    server: Server, pair_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.behave = lambda body, count: (503, b"", {"Retry-After": "0"}) if count == 1 else answer(6)
+    config = tmp_path / "compare.yaml"
+    config.write_text(
+        f"output: {tmp_path / 'out'}\nclips: {{pairs: {pair_folder}, limit: 1}}\nplayers: 0\n"
+        f"methods: {{film: '{pair_folder}/{{clip}}/camera.mkv'}}\nmetrics: [realism_alone, realism_beside]\n"
+        f"tools: {{judge: {{endpoint: '{server.endpoint}', model: j, key_env: null, dollars_per_million_input: 100, "
+        "dollars_per_million_output: 0}}\n"
+    )
+    assert main(["evaluate", str(config), "--quiet"]) == 0
+    assert "9,000 tokens asked, 180 answered, 0.90 dollars" in capsys.readouterr().out
+    asked = len(server.requests)
+    assert asked == 1 + 3 + 2 * 3
+    assert main(["evaluate", str(config), "--quiet"]) == 0
+    assert len(server.requests) == asked
+
+
+def test_a_judge_that_is_down_costs_its_own_metrics_only(
+    server: Server, pair_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.behave = lambda body, count: (500, b"", {"Retry-After": "0"})
+    config = tmp_path / "compare.yaml"
+    config.write_text(
+        f"output: {tmp_path / 'out'}\nclips: {{pairs: {pair_folder}, limit: 1}}\nplayers: 0\n"
+        f"methods: {{film: '{pair_folder}/{{clip}}/camera.mkv'}}\nmetrics: [realism_alone, edge_f1]\n"
+        f"tools: {{judge: {{endpoint: '{server.endpoint}', model: j, key_env: null, attempts: 2}}}}\n"
+    )
+    assert main(["evaluate", str(config), "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert "| edge F1" in printed
+    assert "- realism, alone: " in printed
+    server.behave = lambda body, count: answer(6)
+    assert main(["evaluate", str(config), "--quiet"]) == 0
+    assert "| realism, alone" in capsys.readouterr().out

@@ -163,6 +163,12 @@ def _compare(config: Path, *, against: str | None, output: Path | None, workers:
     click.echo(as_markdown(comparison))
     speeds = ", ".join(f"{name} {speed:.1f}" for name, speed in comparison.speeds.items())
     click.echo(f"frames per second: {speeds}" if speeds else "frames per second: nothing was measured")
+    judged = [row.details for row in results.rows if "input_tokens" in row.details]
+    if judged:
+        tokens = tuple(sum(details[name] for details in judged) for name in ("input_tokens", "output_tokens"))
+        prices = [details["dollars"] for details in judged if details["dollars"] is not None]
+        cost = f", {sum(prices):.2f} dollars" if len(prices) == len(judged) else ", cost unknown without prices"
+        click.echo(f"judge, kept answers included: {tokens[0]:,} tokens asked, {tokens[1]:,} answered{cost}")
     click.echo(f"measured now: {results.num_measured} of {len(results.rows)} figures; the others are kept")
     click.echo(f"tables: {', '.join(str(settings.output / name) for name in ('results.jsonl', *FILES))}; page: {page}")
     if baseline is None:

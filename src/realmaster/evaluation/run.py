@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from realmaster.data.content import ContentHashes
-from realmaster.errors import MediaError, OutputError
+from realmaster.errors import MediaError, OutputError, RealMasterError
 from realmaster.evaluation.comparison_settings import TRUTH, ComparisonSettings, Scene, find_scenes
 from realmaster.evaluation.grid import OpenScene
 from realmaster.evaluation.metrics.metric import Case, Figure, Metric
@@ -162,7 +162,10 @@ class SceneWorker:
         if is_truth and metric.group == "ground truth":
             figure = Figure.absent(IS_TRUTH)
         else:
-            figure = metric.on(case, self._tools)
+            try:
+                figure = metric.on(case, self._tools)
+            except RealMasterError as error:  # broken labels, for one: the other metrics still run
+                figure = Figure.absent(str(error), is_final=False)
         seconds = time.perf_counter() - start
         return Row(
             method,

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +48,8 @@ class VisionModel:
 
         check_folder(folder)
         try:
-            model = AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
+            with _no_bar():
+                model = AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
             self._patch = int(model.config.patch_size)
             keys = [module for name, module in model.named_modules() if name.endswith((".key", ".k_proj"))]
             self._last_key = keys[-1]
@@ -108,6 +111,20 @@ def identity_of(folder: Path) -> str:
         with file.open("rb") as stream:  # the header and the first weights tell two checkpoints apart
             digest.update(str(file.stat().st_size).encode() + stream.read(1 << 20))
     return f"{folder.name} ({digest.hexdigest()[:12]})"
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Keep transformers' progress bar off the terminal: only the command line prints."""
+    from transformers.utils import logging
+
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()
 
 
 def _normalisation(folder: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

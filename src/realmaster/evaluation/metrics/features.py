@@ -21,7 +21,8 @@ def feature_distance(first: Features, second: Features) -> float:
     """Return 1 - cos between the features of the same patch, mean over patches and frames."""
     import torch
 
-    return float((1.0 - torch.nn.functional.cosine_similarity(first.patches, second.patches, dim=-1)).mean())
+    distances = 1.0 - torch.nn.functional.cosine_similarity(first.patches, second.patches, dim=-1)  # [F, N]
+    return max(0.0, float(distances.mean()))  # rounding may bring equal frames below
 
 
 def self_similarity_distance(first: Features, second: Features) -> float:
