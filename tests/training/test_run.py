@@ -21,11 +21,11 @@ from realmaster.evaluation.metrics import psnr
 from realmaster.models.adapter_metadata import find_adapter, read_metadata
 from realmaster.models.loading import load_profile_models
 from realmaster.models.profiles import load_profile
+from realmaster.training import run_plan
 from realmaster.training.checkpoints import Checkpoints
 from realmaster.training.experts import TrainedExpert
 from realmaster.training.run import Trained, train
 from realmaster.training.settings import ExpertSettings, TrainSettings, plan_turns
-from realmaster.training.setup import require_memory
 from wan_layout import write_wan22
 
 SCRIPT = Path(tiny_run.__file__)
@@ -211,17 +211,23 @@ def test_an_expert_that_the_profile_has_not_is_refused(place: Place) -> None:
         place.train("other", profile="wan2.1-1.3b", experts={"transformer_2": {"num_steps": 1}})
 
 
-def test_a_run_that_will_not_fit_is_refused_with_its_figures(checkout: Path) -> None:
-    config = TrainSettings.read(checkout / "configs" / "train" / "nano.yaml")
-    with pytest.raises(MemoryLimitError, match=r"training nano: expected .* GB on cuda .*frozen base .*it has 0\.0"):
-        require_memory(config, load_profile(config.profile), device="cuda", available_gb=0.01)
+def test_a_run_that_will_not_fit_is_refused_before_anything_is_loaded(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_plan, "free_bytes", lambda _: 10**6)
+    with pytest.raises(MemoryLimitError, match=r"training wan2.2-a14b: expected .* GB on cpu .*frozen base .*has 0\.0"):
+        place.train("large")
+    assert not (place.folder / "large" / "checkpoints").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "available_gb"), [("wan2.2-a14b", 79.0), ("wan2.1-1.3b", 23.5)])
 def test_a_shipped_config_fits_the_card_it_names(checkout: Path, name: str, available_gb: float) -> None:
     config = TrainSettings.read(checkout / "configs" / "train" / f"{name}.yaml")
-    require_memory(config, load_profile(config.profile), device="cuda", available_gb=available_gb)
+    plan = run_plan.plan_run(
+        config, load_profile(config.profile), device="cuda", available_gb=available_gb, flops_per_second=8e14
+    )
+    assert plan.fits, plan.memory_gb
 
 
 def test_a_tracker_that_is_not_installed_is_named_with_its_extra(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,3 +167,43 @@ def test_a_base_kept_in_fp8_trains_as_one_rounded_to_fp8() -> None:
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5)
+
+
+def float_lora_over_bfloat16() -> torch.nn.Module:
+    wan = with_lora().to(torch.bfloat16)
+    for parameter in wan.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return wan
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_a_lora_in_float32_over_bfloat16_takes_its_input_as_it_is_and_its_gradients_stay(checkpointing: bool) -> None:
+    values, cpu = batch(), torch.device("cpu")
+    memory = MemorySettings(dtype="bfloat16", gradient_checkpointing=checkpointing)
+    found = {}
+    for casting in (False, True):
+        wan = float_lora_over_bfloat16()
+        prepare_memory(wan, memory, cpu, torch.bfloat16)
+        layer = wan.blocks[1].attn1.to_q
+        assert not layer.cast_input_dtype_enabled
+        for module in wan.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.cast_input_dtype_enabled = casting
+        seen = set()
+        handle = layer.lora_A["default"].register_forward_pre_hook(lambda _, x, seen=seen: seen.add(x[0].dtype))
+        step = InContextStep(wan, ReferenceSettings())
+        found[casting] = gradients(step, values)
+        handle.remove()
+        assert seen == {torch.float32 if casting else torch.bfloat16}
+    (loss, plain), (loss_cast, cast) = found[False], found[True]
+    assert loss == pytest.approx(loss_cast, rel=1e-3)
+    _, exact = gradients(InContextStep(with_lora(), ReferenceSettings()), values)
+    for name, gradient in plain.items():
+        assert gradient.dtype == torch.float32
+        assert distance(gradient, cast[name]) < 1e-2, name
+        assert distance(gradient, exact[name]) < 5e-2, name
+
+
+def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())

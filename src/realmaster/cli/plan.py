@@ -126,33 +126,15 @@ def figure(value: float) -> str:
 def _plan_training(
     path: Path, device: str | None, memory: float | None, tflops: float | None, *, as_json: bool
 ) -> None:
-    from realmaster.models.plan_training import plan_training, require_training_memory
+    from realmaster.models.plan_training import require_training_memory
     from realmaster.models.profiles import load_profile
+    from realmaster.training.run_plan import plan_run
     from realmaster.training.settings import TrainSettings
-    from realmaster.types import VideoShape
 
     settings = TrainSettings.from_yaml(path)
     profile = load_profile(settings.profile, model_dir=settings.model_dir)
     name, available, flops = _find_device(device, memory, tflops, settings.memory.dtype or profile.memory.dtype)
-    largest = max(settings.data.encode.buckets, key=lambda size: size.num_frames * size.height * size.width)
-    plan = plan_training(
-        profile,
-        VideoShape(largest.num_frames, largest.height, largest.width),
-        mode=settings.reference.mode,
-        spatial_scale=settings.data.encode.reference_scale,
-        adapted_reference=settings.reference.adapted,
-        rank=settings.adapter.rank,
-        batch_size=settings.data.batch_size,
-        accumulation=settings.data.accumulation,
-        num_steps=sum(expert.num_steps for expert in settings.experts.values()),
-        gradient_checkpointing=settings.memory.gradient_checkpointing,
-        dtype=settings.memory.dtype,
-        layerwise_fp8=settings.memory.fp8_base,
-        offload_blocks=settings.memory.offload_blocks,
-        device=name,
-        available_gb=available,
-        flops_per_second=flops,
-    )
+    plan = plan_run(settings, profile, device=name, available_gb=available, flops_per_second=flops)
     values = {**asdict(plan), "seconds_total": plan.seconds_total, "fits": plan.fits}
     click.echo(json.dumps(values, indent=2) if as_json else training_page(plan))
     require_training_memory(plan)

@@ -24,8 +24,12 @@ from realmaster.training.settings import TrainSettings
 from realmaster.training.validation import read_validation
 
 
-def build_run_cache(settings: TrainSettings, *, progress: Progress | None = None) -> CachedDataset:
+def build_run_cache(
+    settings: TrainSettings, *, device: torch.device | str | None = None, progress: Progress | None = None
+) -> CachedDataset:
     """Make what is missing of the cache that a run will read, without loading its transformers.
+
+    The encoders are gone when this returns. `device` goes before the settings' own.
 
     Raises:
         ConfigError, DataError, MissingWeightsError, OutputError: see `realmaster.training.cache.build_cache`.
@@ -34,19 +38,28 @@ def build_run_cache(settings: TrainSettings, *, progress: Progress | None = None
         check_device(settings.device)
     profile = load_profile(settings.profile, model_dir=settings.model_dir, changes=settings.profile_changes)
     rows = read_manifest(settings.data.manifest, skip_broken=settings.data.skip_broken)
-    captions = {profile.sampling.negative_prompt, *(row.caption for row in read_validation(settings.validation))}
     fastest = "cuda" if torch.cuda.is_available() else "cpu"
-    device = fastest if settings.device == "auto" else settings.device
+    device = torch.device(device or (fastest if settings.device == "auto" else settings.device))
     dtype = getattr(torch, settings.memory.dtype or profile.memory.dtype)
-    return build_cache(
+    dataset = build_cache(
         rows,
         load_encoders(profile, device=device, dtype=dtype),
         settings.data.encode,
         settings.cache_folder,
         workers=settings.data.workers,
         skip_broken=settings.data.skip_broken,
-        captions=sorted(captions),
+        captions=captions_of(settings, profile),
         progress=progress,
+    )
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return dataset
+
+
+def captions_of(settings: TrainSettings, profile: Profile) -> list[str]:
+    """List what a run reads beside its clips' own captions: the empty, the negative, those of validation."""
+    return sorted(
+        {"", profile.sampling.negative_prompt, *(row.caption for row in read_validation(settings.validation))}
     )
 
 

@@ -202,6 +202,7 @@ def prepare_memory(transformer: Any, memory: MemorySettings, device: torch.devic
     """
     if dtype == torch.bfloat16:
         transformer.forward = torch.autocast(device.type, dtype=dtype)(transformer.forward)
+        _let_autocast_cast(transformer)
     if memory.fp8_base:  # diffusers leaves LoRA, norms and embeddings as they are
         transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
     if memory.gradient_checkpointing:
@@ -209,6 +210,18 @@ def prepare_memory(transformer: Any, memory: MemorySettings, device: torch.devic
     if memory.compile:
         transformer.compile_repeated_blocks()
     offload_blocks(transformer, memory.offload_blocks, device)
+
+
+def _let_autocast_cast(transformer: nn.Module) -> None:
+    """Keep peft from copying each input to the LoRA's float32, which autocast would copy back to bfloat16 and keep.
+
+    Set for good, not by `peft.helpers.disable_input_dtype_casting`: recomputation in the backward pass needs it too.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in transformer.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
 
 
 def _spare_frozen(step: nn.Module) -> None:

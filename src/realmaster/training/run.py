@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from realmaster.errors import ConfigError, MemoryLimitError, NumericalError
 from realmaster.models.adapter import write_adapter
-from realmaster.models.adapter_metadata import AdapterMetadata, Expert, expert_path
+from realmaster.models.adapter_metadata import expert_path
 from realmaster.pipelines.translate import Translator
 from realmaster.training.buckets import BucketSampler
+from realmaster.training.card import describe_adapter
 from realmaster.training.checkpoints import Checkpoint, Checkpoints
 from realmaster.training.dataset import Batch, load_batches
 from realmaster.training.experts import TrainedExpert
+from realmaster.training.problems import not_finite, refuse_changes, too_large
 from realmaster.training.processes import (
     gather_objects,
     mean_over_processes,
@@ -190,46 +191,19 @@ class Run:
         try:
             losses = expert.train_step(batches)
         except torch.OutOfMemoryError as error:
-            raise self.too_large(batches, error) from error
+            raise too_large(
+                self.settings, batches, error, step=self.step + 1, device=self.accelerator.device
+            ) from error
         values = mean_over_processes(self.accelerator, losses)
         if not all(math.isfinite(value) for value in values.values()):
-            self.refuse_batch(expert, values, batches)
+            mine = [self.dataset.row(index).where for batch in batches for index in batch["index"]]
+            clips = gather_objects(self.accelerator, mine)
+            raise not_finite(values, clips, self.checkpoints.newest(), step=self.step + 1, expert=expert.name)
         expert.apply()
         self.step += 1
         self.latest.setdefault(expert.name, deque(maxlen=20)).append(values["loss"])
         numbers = {"loss": values["loss"], "norm": values["norm"], "rate": rate}
         self.record({"expert": expert.name, **numbers}, tracked={f"{expert.name}/{k}": v for k, v in numbers.items()})
-
-    def refuse_batch(self, expert: TrainedExpert, values: Mapping[str, float], batches: Sequence[Batch]) -> None:
-        """Stop at a batch that gave no finite number; say which clips it held, on all processes."""
-        mine = [self.dataset.row(index).where for batch in batches for index in batch["index"]]
-        names = ", ".join(dict.fromkeys(gather_objects(self.accelerator, mine)))
-        what = "loss" if not math.isfinite(values["loss"]) else "gradient"
-        last = self.checkpoints.newest()
-        good = f"the last good checkpoint is {last.folder}" if last is not None else "there is no checkpoint before it"
-        raise NumericalError(
-            f"expected a finite {what} at step {self.step + 1} ({expert.name}), got {values['loss']:g} (gradient norm "
-            f"{values['norm']:g}) from the batch {names}; {good}: look at these clips, or lower learning_rate, and run "
-            "again"
-        )
-
-    def too_large(self, batches: Sequence[Batch], error: Exception) -> MemoryLimitError:
-        """Say what did not fit, and which settings that are not on yet would help, the exact ones first."""
-        settings, memory = self.settings, self.settings.memory
-        helps = {
-            "memory.gradient_checkpointing: true": not memory.gradient_checkpointing,
-            "data.batch_size: 1 with more accumulation": settings.data.batch_size > 1,
-            "more memory.offload_blocks": not memory.fp8_base and settings.parallel == "ddp",
-            "optimizer.kind: adamw8bit": settings.optimizer.kind == "adamw",
-            "reference.adapted: false": settings.reference.mode == "cached" and settings.reference.adapted,
-            "data.encode.reference_scale: 2": settings.data.encode.reference_scale == 1,
-            "a bucket of fewer frames": True,
-        }
-        return MemoryLimitError(
-            f"out of memory at step {self.step + 1} with {len(batches[0]['index'])} clip(s) of {batches[0]['bucket']} "
-            f"(peak {peak_memory_gb(self.accelerator.device):.1f} GB; {str(error).splitlines()[0]}): set "
-            + ", or ".join(setting for setting, can_help in helps.items() if can_help)
-        )
 
     @property
     def validates(self) -> bool:
@@ -277,7 +251,8 @@ class Run:
         def write(folder: Path) -> None:
             for name, weights in adapters.items():
                 path = expert_path(folder / "adapter.safetensors", name, tagged=len(self.profile.transformers) > 1)
-                write_adapter(weights, path, self.metadata(name))
+                card = describe_adapter(self.settings, self.profile, self.dataset, name, self.experts)
+                write_adapter(weights, path, card)
 
         if scores:
             self.record(scores)
@@ -292,7 +267,7 @@ class Run:
             ConfigError: the settings or the data differ in what decides the weights, or the checkpoint is damaged.
         """
         tensors, state = self.checkpoints.load(checkpoint)
-        _refuse_changes(state["identity"], self.settings.identity(), self.settings.output)
+        refuse_changes(state["identity"], self.settings.identity(), self.settings.output)
         self.sampler.load_state_dict(state["sampler"])
         for name, expert in self.experts.items():
             mine = {key.removeprefix(f"{name}/"): v for key, v in tensors.items() if key.startswith(f"{name}/")}
@@ -301,30 +276,6 @@ class Run:
         if self.accelerator.is_main_process:
             self.log.cut(self.step)
         logger.info("going on from %s", checkpoint.folder)
-
-    def metadata(self, expert: Expert) -> AdapterMetadata:
-        """Say what an expert's file was trained on and how it has to be used."""
-        settings, checkpoint = self.settings, self.profile.checkpoint
-        buckets = [self.dataset.bucket(index) for index in range(len(self.dataset))]
-        sizes = sorted({(b.num_frames, b.height, b.width) for b in buckets})
-        return AdapterMetadata.from_mapping(
-            {
-                "base_model": checkpoint.hub or self.profile.name,
-                "base_revision": checkpoint.revision,
-                "profile": self.profile.name,
-                "rank": settings.adapter.rank,
-                "alpha": settings.adapter.alpha,
-                "reference": settings.reference.mode,
-                "reference_scale": settings.data.encode.reference_scale,
-                "reference_adapted": settings.reference.adapted,
-                "frame_rate": settings.data.encode.frame_rate,
-                "sizes": [dict(zip(("num_frames", "height", "width"), size, strict=True)) for size in sizes],
-                "expert": expert,
-                "experts": list(self.experts),
-                "data_digest": self.dataset.digest,
-            },
-            source="this run",
-        )
 
     def record(self, values: Mapping[str, Any], *, tracked: Mapping[str, float] | None = None) -> None:
         """Write a line of the log, and show numbers to the trackers."""
@@ -348,12 +299,3 @@ class Run:
                 seconds_left=seconds * (len(self.turns) - self.step),
             )
         )
-
-
-def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
-    for key, value in now.items():
-        if before.get(key) != value:
-            raise ConfigError(
-                f"expected to go on with {key} as in {output} ({before.get(key)}), got {value}: restore the setting, "
-                "or choose another output for a new run"
-            )

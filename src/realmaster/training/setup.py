@@ -1,7 +1,7 @@
 """What a run stands on: profile, models, cache, experts, put together in the order that memory asks for.
 
-Separate from the run's steps. Text encoder and autoencoder are on the device while the cache is made; the text encoder
-is dropped before the transformer comes.
+Separate from the run's steps. While the cache is made nothing but the encoders is loaded, one after the other; they are
+gone before the transformers come.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from realmaster.errors import ConfigError
 from realmaster.models.adapter_metadata import Expert
 from realmaster.models.loading import Models, check_checkpoint, load_parts, missing_remedy
 from realmaster.models.machine import check_device
-from realmaster.models.plan_training import plan_training, require_training_memory
 from realmaster.models.profiles import Profile, load_profile
-from realmaster.training.cache import build_cache, is_built
+from realmaster.training.cache import is_built
+from realmaster.training.cache_models import build_run_cache, captions_of
 from realmaster.training.dataset import CachedDataset
 from realmaster.training.experts import TrainedExpert, add_trainable_lora, prepare_memory
 from realmaster.training.residence import TrainedOneAtATime
+from realmaster.training.run_plan import require_memory
 from realmaster.training.settings import TrainSettings
 from realmaster.training.validation import read_validation
-from realmaster.types import VideoShape
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -82,67 +82,25 @@ def prepare(settings: TrainSettings, accelerator: Accelerator, *, show_cache: Sh
                 f"experts: expected {' or '.join(names)} for profile {profile.name!r}, got {name}: it has one "
                 "transformer, leave the other out"
             )
-    if accelerator.device.type == "cuda" and (settings.parallel == "ddp" or accelerator.num_processes == 1):
-        free_bytes, _ = torch.cuda.mem_get_info(accelerator.device)
-        require_memory(settings, profile, device=str(accelerator.device), available_gb=free_bytes / 1e9)
+    if settings.parallel == "ddp" or accelerator.num_processes == 1:  # shards are not planned
+        require_memory(settings, profile, device=accelerator.device)
     rows = read_manifest(settings.data.manifest, skip_broken=settings.data.skip_broken)
     validation_rows = read_validation(settings.validation)
-    texts = {"", profile.sampling.negative_prompt, *(row.caption for row in validation_rows)}
-    captions = sorted(texts)
-    encode, folder = settings.data.encode, settings.cache_folder
-    built = is_built(rows, encode, folder, captions=captions, skip_broken=settings.data.skip_broken)
+    captions = captions_of(settings, profile)
+    encode, folder, skip_broken = settings.data.encode, settings.cache_folder, settings.data.skip_broken
+    if not is_built(rows, encode, folder, captions=captions, skip_broken=skip_broken):
+        build_run_cache(settings, device=accelerator.device, progress=show_cache)
     dtype = getattr(torch, settings.memory.dtype or profile.memory.dtype)
-    models = _load(profile, accelerator.device, dtype, text_encoder=not built)
-    if built:
-        dataset = CachedDataset(rows, folder, encode, models=models, skip_broken=settings.data.skip_broken)
-    else:
-        dataset = build_cache(
-            rows,
-            models,
-            encode,
-            folder,
-            workers=settings.data.workers,
-            skip_broken=settings.data.skip_broken,
-            captions=captions,
-            progress=show_cache,
-        )
+    models = _load(profile, accelerator.device, dtype)
+    dataset = CachedDataset(rows, folder, encode, models=models, skip_broken=skip_broken)
     remembered = RememberedText(**{field.name: getattr(models, field.name) for field in fields(models)})
     remembered.dataset, remembered.known = dataset, frozenset(captions)
-    remembered.text_encoder, remembered.drop_text_encoder = None, True
     remembered.reference_adapted = settings.reference.adapted
     experts = _make_experts(remembered, profile, settings, accelerator, dtype)
     return Prepared(profile, remembered, dataset, experts, validation_rows)
 
 
-def require_memory(settings: TrainSettings, profile: Profile, *, device: str, available_gb: float) -> None:
-    """Refuse a run whose largest bucket does not fit into a device, before anything is loaded.
-
-    Raises:
-        MemoryLimitError: with the plan's figures and the settings that help.
-    """
-    largest = max(settings.data.encode.buckets, key=lambda b: b.num_frames * b.height * b.width)
-    plan = plan_training(
-        profile,
-        shape=VideoShape(largest.num_frames, largest.height, largest.width),
-        mode=settings.reference.mode,
-        spatial_scale=settings.data.encode.reference_scale,
-        adapted_reference=settings.reference.adapted,
-        rank=settings.adapter.rank,
-        batch_size=settings.data.batch_size,
-        accumulation=settings.data.accumulation,
-        num_steps=sum(expert.num_steps for expert in settings.experts.values()),
-        gradient_checkpointing=settings.memory.gradient_checkpointing,
-        dtype=settings.memory.dtype,
-        layerwise_fp8=settings.memory.fp8_base,
-        offload_blocks=settings.memory.offload_blocks,
-        device=device,
-        available_gb=available_gb,
-        flops_per_second=1.0,  # only the memory is asked for
-    )
-    require_training_memory(plan)
-
-
-def _load(profile: Profile, device: torch.device, dtype: torch.dtype, *, text_encoder: bool) -> Models:
+def _load(profile: Profile, device: torch.device, dtype: torch.dtype) -> Models:
     """Load the base: for nano the plain one, which an adapter stands on, not the transformer trained whole."""
     names = {**profile.transformers, "transformer": "transformer"}
     check_checkpoint(profile, names)
@@ -153,7 +111,7 @@ def _load(profile: Profile, device: torch.device, dtype: torch.dtype, *, text_en
         dtype=dtype,
         max_length=profile.text.max_length,
         boundary=profile.sampling.boundary,
-        drop_text_encoder=not text_encoder,
+        drop_text_encoder=True,
         transformers_on_host=True,
         remedy=missing_remedy(profile),
     )
