@@ -10,6 +10,7 @@ def test_a_plan_is_printed_before_anything_is_loaded(realmaster: Any, clip: Path
     assert (said.code, said.err) == (0, "")
     for words in ("nano on cuda", "9 frames of 64x48", "tokens", "PFLOP", "weights", "reference", "peak", "estimate"):
         assert words in said.out
+    assert "cannot run" not in said.out
 
 
 def test_json_holds_the_same_for_this_machine(realmaster: Any, clip: Path) -> None:
@@ -26,6 +27,7 @@ def test_not_enough_memory_is_one_line_with_the_plan_s_numbers(realmaster: Any, 
     assert said.err.count("\n") == 1
     assert "expected 0.6 GB on cuda" in said.err
     assert "it has 0.1" in said.err
+    assert said.out.startswith("nano cannot run so on cuda: it takes 0.6 GB of memory, there are 0.1 GB.\n")
     assert "windows" in said.out
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from realmaster.errors import ConfigError
 from realmaster.models import machine
@@ -62,6 +63,17 @@ def test_the_real_distribution_is_readable() -> None:
 
 def test_the_speed_of_a_product_is_positive_and_finite() -> None:
     assert 1e6 < machine.measure_flops("cpu", "float32", seconds=0.01) < 1e15
+
+
+def test_a_cpu_s_speed_is_that_of_float32_and_the_best_of_several_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 1.0, 6.0, 7.0, 9.0, 10.0, 13.0, 14.0])  # products of 5, 2 and 3 seconds
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(moments))
+    asked = []
+    ones = torch.ones
+    monkeypatch.setattr(torch, "ones", lambda *size, dtype, **rest: asked.append(dtype) or ones(*size, dtype=dtype))
+    found = machine.measure_flops("cpu", "bfloat16", seconds=0.0)
+    assert set(asked) == {torch.float32}
+    assert found == 2 * 512**3 / 2.0
 
 
 def test_a_device_is_refused_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,9 +72,11 @@ def page(diagnosis: Diagnosis) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time with the precision of an estimate: 42 s, 12 min, 3.5 h."""
+    """Write a time with the precision of an estimate: 42 s, 12 min, 3.5 h, 12 days."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
+    if seconds >= 100 * 3600:
+        return f"{seconds / 86400:.0f} days"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 

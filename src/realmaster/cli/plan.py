@@ -84,6 +84,7 @@ def page(plan: Plan) -> str:
         for stage, seconds in plan.seconds.items()
     ]
     parts = [
+        *refusal(plan),
         table(facts),
         table([("operations", "PFLOP"), *((name, figure(value)) for name, value in plan.pflops.items()),
                ("the whole clip", figure(plan.pflops_total))]),
@@ -102,6 +103,7 @@ def training_page(plan: TrainingPlan) -> str:
     """Lay a training plan out for a terminal."""
     return "\n\n".join(
         [
+            *refusal(plan),
             table(
                 [
                     ("profile", f"{plan.profile} on {plan.device}"),
@@ -116,6 +118,14 @@ def training_page(plan: TrainingPlan) -> str:
             "* an estimate from operations and the speed of a matrix product; encoding the pairs comes on top.",
         ]
     )
+
+
+def refusal(plan: Plan | TrainingPlan) -> list[str]:
+    """Say first, in one line, that a plan cannot run on its device."""
+    if plan.fits:
+        return []
+    takes, there = f"{plan.peak_gb:.1f} GB of memory", plan.available_gb
+    return [f"{plan.profile} cannot run so on {plan.device}: it takes {takes}, there are {there:.1f} GB."]
 
 
 def figure(value: float) -> str:

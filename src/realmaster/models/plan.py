@@ -124,7 +124,7 @@ def plan_translation(
         host_gb=memory.host / GB,
         available_gb=available_gb,
         seconds=estimate_seconds(profile, counts, weights, num_windows, readings, forwards, device, flops_per_second),
-        notes=tuple(_notes(profile)),
+        notes=tuple(_notes(profile, device)),
         available_host_gb=available_host_gb,
     )
     if plan.fits:
@@ -197,8 +197,10 @@ def _has_no_effect(profile: Profile, changes: Mapping[str, Any], device: str) ->
     return False
 
 
-def _notes(profile: Profile) -> Iterator[str]:
+def _notes(profile: Profile, device: str) -> Iterator[str]:
     """Say what a plan leaves out."""
+    if device == "cpu" and profile.memory.dtype != "float32":
+        yield f"the time is that of float32; a CPU without units for {profile.memory.dtype} is far slower in it"
     if profile.memory.step_cache != "none":
         yield f"step_cache {profile.memory.step_cache} skips work that depends on the clip: time is without it"
     if profile.memory.compile:
