@@ -19,9 +19,9 @@ import tiny_run
 from realmaster.errors import ConfigError, MemoryLimitError, MissingExtraError, NumericalError
 from realmaster.evaluation.metrics import psnr
 from realmaster.models.adapter_metadata import find_adapter, read_metadata
-from realmaster.models.loading import load_profile_models
+from realmaster.models.loading import Models, load_profile_models
 from realmaster.models.profiles import load_profile
-from realmaster.training import run_plan
+from realmaster.training import cache, run_plan, setup
 from realmaster.training.checkpoints import Checkpoints
 from realmaster.training.experts import TrainedExpert
 from realmaster.training.run import Trained, train
@@ -218,6 +218,36 @@ def test_a_run_that_will_not_fit_is_refused_before_anything_is_loaded(
     with pytest.raises(MemoryLimitError, match=r"training wan2.2-a14b: expected .* GB on cpu .*frozen base .*has 0\.0"):
         place.train("large")
     assert not (place.folder / "large" / "checkpoints").exists()
+
+
+def test_the_cache_is_made_by_one_encoder_at_a_time_before_the_transformers_are_loaded(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool, bool]] = []
+    encode_frames, encode_text, load = cache.encode_frames, Models.encode_text, setup.load_parts
+
+    def is_here(models: Models) -> bool:
+        return any(not parameter.is_meta for parameter in models.transformer.parameters())
+
+    def watch_frames(models: Models, frames: Any) -> torch.Tensor:
+        seen.append(("frames", models.text_encoder is not None, is_here(models)))
+        return encode_frames(models, frames)
+
+    def watch_text(models: Models, prompts: Any) -> torch.Tensor:
+        seen.append(("text", True, is_here(models)))
+        return encode_text(models, prompts)
+
+    def watch_load(*arguments: Any, **keywords: Any) -> Models:
+        models = load(*arguments, **keywords)
+        seen.append(("load", models.text_encoder is not None, True))
+        return models
+
+    monkeypatch.setattr(cache, "encode_frames", watch_frames)
+    monkeypatch.setattr(Models, "encode_text", watch_text)
+    monkeypatch.setattr(setup, "load_parts", watch_load)
+    own = {"cache": str(place.folder / "own-cache")}
+    place.train("own", data=own, experts={"transformer": {"num_steps": 1}})
+    assert list(dict.fromkeys(seen)) == [("text", True, False), ("frames", False, False), ("load", False, True)]
 
 
 @pytest.mark.slow
