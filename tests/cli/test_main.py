@@ -52,7 +52,7 @@ def test_no_command_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["transalte"], "expected one of the commands translate, doctor"),
+        (["transalte"], "expected one of the commands translate, plan"),
         (["--bogus"], "No such option"),
         (["translate"], "Missing argument 'INPUT'"),
         (["translate", "-clip.mp4", "-o", "x.mp4"], "./-name"),
