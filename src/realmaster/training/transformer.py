@@ -105,7 +105,7 @@ def train_reference(
     loop = Loop(folder, models.transformer, settings.loop)
     pool = LatentPool(pairs, models.autoencoder, settings.pool, np.random.default_rng(settings.loop.seed + 2))
     reference = ReferenceAttention(models.transformer) if mode == "cached" else None
-    weights = pixel_weights(models, [pair for pair in pairs[:: max(1, len(pairs) // 3)]][:3])
+    weights = pixel_weights(models, pairs[:: max(1, len(pairs) // 3)][:3])
     with torch.no_grad():
         null = models.encode_text([""])
 
@@ -159,9 +159,9 @@ def train_reference(
 def pixel_weights(models: Models, pairs: list[Pair], *, floor: float = 0.1) -> Tensor:
     """Measure how much each latent channel shows: [1, C, 1, 1, 1], mean 1, none below `floor`.
 
-    Latents are scaled to one spread, but a toy autoencoder draws most of a picture from a few of its channels (the
-    largest of nano's moves pixels twenty times as much as the median one). An unweighted loss spends itself on the others.
-    A channel's weight is the mean square of the pixels' change when it alone is disturbed.
+    Latents are scaled to one spread, but a toy autoencoder draws most of a picture from a few of its channels: the
+    largest of nano's moves pixels twenty times as much as the median one. An unweighted loss spends itself on the
+    others. A channel's weight is the mean square of the pixels' change when it alone is disturbed.
     """
     autoencoder = models.autoencoder
     mean, std = latent_scaling(autoencoder)
