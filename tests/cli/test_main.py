@@ -146,8 +146,9 @@ def test_a_signal_ends_the_command_through_its_clean_up(tmp_path: Path, number: 
         "sys.exit(m.main(['translate']))\n"
     )
     process = subprocess.Popen(
-        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a job in the background is born deaf to Ctrl-C
+    )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.1)

@@ -141,7 +141,10 @@ def test_a_disk_that_is_full_leaves_no_half_file(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", num_frames=200)
     command = [*PROGRAM, str(clip), "-o", str(tmp_path / "out"), "--codec", "images"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job is born deaf to Ctrl-C
+    )  # fmt: skip
     while process.poll() is None and not list(tmp_path.glob(".out*/*.png")):
         time.sleep(0.01)  # until the first frames are written
     assert process.poll() is None, process.communicate()
