@@ -21,13 +21,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from realmaster.media.motion import can_flow, follow, registration, visible_in_both
+from realmaster.media.motion import can_flow, follow, registration, spread, textured, visible_in_both
 from realmaster.models.profiles import TransferSettings
 
 Image = npt.NDArray[np.float32]
 Frame = npt.NDArray[np.uint8]
 Frames = npt.NDArray[np.uint8]
 _CUT_LEVELS = 30.0
+_SPREAD = 4.0  # model pixels: how far walls and sky look for the motion of what has texture
 _DARK = 0.05  # keeps the ratio of nearly black windows bounded
 _LIGHT = (0.3, 2.0)  # how much darker or lighter contrast may become where a window is flat
 
@@ -63,8 +64,10 @@ class SteadyFit:
         share: Image | np.float32 = np.float32(self.settings.steadiness)
         if can_flow(*start.shape):
             forward, backward = registration(start, end), registration(end, start)
-            before = np.dstack([follow(part, backward) for part in _by_four(before)])
-            share = share * visible_in_both(forward, backward)[..., None].astype(np.float32)
+            seen, textured_here = visible_in_both(forward, backward), textured(end)
+            flow = spread(backward, seen & textured_here, sigma=_SPREAD)
+            before = np.dstack([follow(part, flow) for part in _by_four(before)])
+            share = share * (seen | ~textured_here)[..., None].astype(np.float32)
         return np.asarray(maps + share * (before - maps), dtype=np.float32)
 
 
