@@ -27,6 +27,7 @@ ROOMS = (
     ("pipelines",),
     ("data",),
     ("training", "evaluation"),
+    ("pairs",),
     ("cluster", "web"),
     ("cli",),
 )

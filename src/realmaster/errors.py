@@ -57,3 +57,7 @@ class MemoryLimitError(RealMasterError):
 
 class StudyError(RealMasterError):
     """A user study that cannot be made, opened or served: its clips, its folder, its database."""
+
+
+class ClusterError(RealMasterError):
+    """A cluster that does not answer, or has not what a run asks of it."""

@@ -1,0 +1,1 @@
+"""The data engine: rendered footage in, a training set out, one resumable stage after the other."""
