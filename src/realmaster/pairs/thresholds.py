@@ -70,3 +70,8 @@ def decide(scores: Mapping[str, float], thresholds: Thresholds) -> tuple[str, ..
 def rule_of(reason: str) -> str:
     """Name the rule behind a reason, without its numbers: reasons are counted by rule."""
     return reason.partition(":")[0]
+
+
+def in_words(reasons: tuple[str, ...]) -> str | None:
+    """Write the reasons as a record keeps them: one line, or None where there are none."""
+    return "; ".join(reasons) or None
