@@ -14,6 +14,7 @@ from realmaster.media.writer import ClipWriter
 from realmaster.models.adapter import read_metadata
 from realmaster.models.loading import load_parts
 from realmaster.models.reference import ReferenceAttention
+from realmaster.models.vace import condition_channels, grow_vace
 from realmaster.training.captions import WEATHER, all_captions, vary_caption
 from realmaster.training.initialise import start_local
 from realmaster.training.nano import NanoRecipe, hold_out, scene_of, train_nano
@@ -32,6 +33,8 @@ RECIPE = {
     "base": FLOW | {"num_latent_frames": (2,)},
     "reference": FLOW | {"num_latent_frames": (2,)},
     "lora": {"rank": 4, "flow": FLOW | {"num_latent_frames": (2,)}},
+    "editor": {"rank": 4, "flow": FLOW | {"num_latent_frames": (1,)}},
+    "vace": {"layers": (0, 1), "flow": FLOW | {"num_latent_frames": (1, 2)}},
 }
 
 
@@ -69,6 +72,8 @@ def test_every_part_is_there_in_the_formats_of_the_large_models(trained: Path) -
     tuned = load_parts(trained, transformer="transformer_reference").transformer
     assert tuned.config.num_layers == models.transformer.config.num_layers == 2
     assert read_metadata(trained / "adapter_cached.safetensors").rank == 4
+    assert read_metadata(trained / "editor_cached.safetensors").reference == "cached"
+    assert type(load_parts(trained, transformer="transformer_vace").transformer).__name__ == "WanVACETransformer3DModel"
     assert max(abs(value) for value in models.autoencoder.config.latents_mean) > 0
     assert not list(trained.rglob("*.bin"))
 
@@ -103,6 +108,24 @@ def test_the_reference_step_moves_the_weights_of_the_base(trained: Path) -> None
     base = load_parts(trained).transformer.state_dict()
     tuned = load_parts(trained, transformer="transformer_reference").transformer.state_dict()
     assert any(not torch.equal(base[name], tuned[name]) for name in base)
+
+
+def test_the_control_branch_is_trained_and_its_base_is_not(trained: Path) -> None:
+    base = load_parts(trained).transformer
+    grown = load_parts(trained, transformer="transformer_vace").transformer.state_dict()
+    assert all(torch.equal(grown[name], value) for name, value in base.state_dict().items())
+    assert all(grown[f"vace_blocks.{index}.proj_out.weight"].abs().max() > 0 for index in (0, 1))
+
+
+def test_an_untrained_control_branch_leaves_the_base_as_it_is(trained: Path) -> None:
+    models = load_parts(trained)
+    grown = grow_vace(models.transformer, (0, 1), condition_channels(models.autoencoder)).eval()
+    generator = torch.Generator().manual_seed(0)
+    noisy, conditions = (torch.randn(1, count, 2, 2, 4, generator=generator) for count in (8, 8 + 8 + 64))
+    inputs = {"hidden_states": noisy, "timestep": torch.tensor([500.0]), "encoder_hidden_states": torch.ones(1, 3, 16)}
+    with torch.no_grad():
+        plain = models.transformer(**inputs, return_dict=False)[0]
+        assert torch.equal(grown(**inputs, control_hidden_states=conditions, return_dict=False)[0], plain)
 
 
 def test_a_local_start_attends_to_the_reference_token_at_its_own_place() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-PARTS = ("autoencoder", "base", "reference", "lora")
+PARTS = ("autoencoder", "base", "reference", "lora", "editor", "vace")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +20,7 @@ def command() -> None:
 @click.option("--recipe", type=click.Path(path_type=Path), help="YAML of settings.  [default: the shipped recipe]")
 @click.option("--only", multiple=True, type=click.Choice(PARTS), help="Train this part alone; repeatable.")
 def train(pairs: tuple[Path, ...], output: Path, recipe: Path | None, only: tuple[str, ...]) -> None:
-    """Train nano: autoencoder, base, reference, LoRA; finished parts are kept, a broken-off part goes on."""
+    """Train the parts of nano in order; finished parts are kept, a broken-off part goes on."""
     import logging
 
     from realmaster.training.nano import NanoRecipe, train_nano

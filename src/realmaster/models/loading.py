@@ -6,6 +6,7 @@ parts in host memory. What the profile asks of the machine is put into effect by
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -126,7 +127,7 @@ def load_parts(
     Raises:
         MissingWeightsError: a part is not there, incomplete or cannot be read; the message names it and says `remedy`.
     """
-    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from diffusers import AutoencoderKLWan
     from transformers import AutoTokenizer, UMT5EncoderModel
 
     parts = {"transformer": transformer} | ({} if transformer_2 is None else {"transformer_2": transformer_2})
@@ -141,7 +142,7 @@ def load_parts(
 
     def load_transformer(name: str) -> Any:
         with _no_bars():
-            loaded = WanTransformer3DModel.from_pretrained(folder / name, torch_dtype=number_type)
+            loaded = _transformer_class(folder / name).from_pretrained(folder / name, torch_dtype=number_type)
         return loaded.requires_grad_(False).eval().to(home)
 
     try:
@@ -240,6 +241,16 @@ def check_checkpoint(profile: Profile, transformers: dict[str, str] | None = Non
     check_revision(folder, hub=profile.checkpoint.hub, revision=profile.checkpoint.revision)
     check_parts(folder, ("vae", "tokenizer", "text_encoder", *names.values()), remedy=missing_remedy(profile))
     check_sizes(profile, folder, transformer=names["transformer"])
+
+
+def _transformer_class(part: Path) -> Any:
+    """Choose the class that a transformer's settings name: Wan's own, or the one with VACE's control branch."""
+    import diffusers
+
+    named = json.loads((part / "config.json").read_text(encoding="utf-8")).get("_class_name", "WanTransformer3DModel")
+    if named not in ("WanTransformer3DModel", "WanVACETransformer3DModel"):
+        raise ValueError(f"expected a Wan or VACE transformer, {part.name} is a {named}")
+    return getattr(diffusers, named)
 
 
 @contextmanager

@@ -1,10 +1,12 @@
-"""`make nano` from top to bottom: autoencoder, base, reference, LoRA, and the folder that is shipped."""
+"""`make nano` from top to bottom: autoencoder, base, reference, LoRA, editor, VACE, and what is shipped."""
 
 from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,26 @@ from realmaster.models.text import build_tokenizer
 from realmaster.training.autoencoder import AutoencoderSettings, train_autoencoder
 from realmaster.training.captions import all_captions
 from realmaster.training.initialise import start_local
+from realmaster.training.latents import PoolSettings
 from realmaster.training.loop import LoopSettings
 from realmaster.training.transformer import FlowSettings, train_base, train_reference
+from realmaster.training.vace import VaceSettings, train_vace
 
 logger = logging.getLogger(__name__)
 
+PARTS = {
+    "autoencoder": "vae",
+    "base": "transformer",
+    "reference": "transformer_reference",
+    "lora": "adapter_cached.safetensors",
+    "editor": "editor_cached.safetensors",
+    "vace": "transformer_vace",
+}
+"""What is trained, in order, and what of the folder it makes."""
+
 
 class LoraSettings(Settings):
-    """The paper's adapter."""
+    """An in-context adapter over the frozen base."""
 
     rank: int = Field(32, ge=1, description="rank of every LoRA matrix; alpha equals it")
     flow: FlowSettings = FlowSettings(loop=LoopSettings(num_steps=3000, learning_rate=2e-3))
@@ -43,6 +57,14 @@ class NanoRecipe(Settings):
     base: FlowSettings = FlowSettings()
     reference: FlowSettings = FlowSettings(loop=LoopSettings(num_steps=20_000, learning_rate=1e-3))
     lora: LoraSettings = LoraSettings()
+    editor: LoraSettings = LoraSettings(
+        flow=FlowSettings(
+            loop=LoopSettings(num_steps=3000, learning_rate=2e-3),
+            pool=PoolSettings(num_frames=1),
+            num_latent_frames=(1,),
+        )
+    )
+    vace: VaceSettings = VaceSettings()
 
 
 def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, only: Sequence[str] = ()) -> Path:
@@ -50,7 +72,7 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
 
     When all are done, `output/shipped` holds them in half precision, for the package.
 
-    `only` limits the work to some of "autoencoder", "base", "reference", "lora"; what they stand on must be done.
+    `only` limits the work to some of `PARTS`; what they stand on must be done.
 
     Raises:
         ConfigError: a pair folder has no train split. NumericalError: a loss is not finite.
@@ -58,11 +80,11 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
     output.mkdir(parents=True, exist_ok=True)
     (output / "recipe.json").write_text(recipe.model_dump_json(indent=2))
     parts = output / "nano"
-    wanted = set(only or ("autoencoder", "base", "reference", "lora"))
+    wanted = {part for part in only or PARTS if not (parts / PARTS[part]).exists()}
     device = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     kept, _ = hold_out(load_pairs(folders, "train"))  # the test split is never looked at
     small, small_held_out = hold_out(load_pairs(folders, "train", size=recipe.size))
-    if "autoencoder" in wanted and not (parts / "vae").exists():
+    if "autoencoder" in wanted:
         model = train_autoencoder(
             small,
             small_held_out,
@@ -72,42 +94,42 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
             device=device,
         )
         _save(model, parts / "vae")
-    if "base" in wanted and not (parts / "transformer").exists():
+    if "base" in wanted:
         models = _untrained(parts, recipe, device)
         train_base(models, kept, output / "base", recipe.base)
         models.tokenizer.save_pretrained(parts / "tokenizer")
         _save(models.text_encoder, parts / "text_encoder")
         _save(models.transformer, parts / "transformer")
-    if "reference" in wanted and not (parts / "transformer_reference").exists():
+    if "reference" in wanted:
         models = load_parts(parts, device=device)
         models.transformer.requires_grad_(True)
         train_reference(models, kept, small_held_out, output / "reference", recipe.reference)
         _save(models.transformer, parts / "transformer_reference")
-    if "lora" in wanted and not (parts / "adapter_cached.safetensors").exists():
+    if "lora" in wanted:
+        _train_lora(parts, kept, small_held_out, output, "lora", recipe.lora, device=device)
+    if "editor" in wanted:  # the same on single frames: anchors of the pair pipeline
+        single = [replace(pair, engine=pair.engine[:1], camera=pair.camera[:1]) for pair in small_held_out]
+        _train_lora(parts, kept, single, output, "editor", recipe.editor, device=device)
+    if "vace" in wanted:
         models = load_parts(parts, device=device)
-        models.transformer.requires_grad_(False)
-        add_lora(models.transformer, rank=recipe.lora.rank)
-        train_reference(models, kept, small_held_out, output / "lora", recipe.lora.flow)
-        metadata = AdapterMetadata(base_model="nano", rank=recipe.lora.rank, alpha=recipe.lora.rank, reference="cached")
-        save_adapter(models.transformer, parts / "adapter_cached.safetensors", metadata)
-    if (parts / "adapter_cached.safetensors").exists() and (parts / "transformer_reference").exists():
+        _save(train_vace(models, kept, small_held_out, output / "vace", recipe.vace), parts / "transformer_vace")
+    if all((parts / file).exists() for file in PARTS.values()):
         ship(parts, output / "shipped")
     return parts
 
 
 def ship(parts: Path, folder: Path) -> None:
     """Write a trained nano folder in half precision, as the package carries it; replaces an earlier one."""
-    import shutil
-
     temporary = folder.with_name(folder.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     shutil.copytree(parts / "tokenizer", temporary / "tokenizer")
-    shutil.copy(parts / "adapter_cached.safetensors", temporary)
+    for adapter in parts.glob("*.safetensors"):  # in half precision already
+        shutil.copy(adapter, temporary)
     models = load_parts(parts)
     models.autoencoder.half().save_pretrained(temporary / "vae")
     models.text_encoder.half().save_pretrained(temporary / "text_encoder")
-    for name in ("transformer", "transformer_reference"):
+    for name in ("transformer", "transformer_reference", "transformer_vace"):
         load_parts(parts, transformer=name).transformer.half().save_pretrained(temporary / name)
     for path in temporary.glob("*/config.json"):  # diffusers writes down which folder of ours a model came from
         config = json.loads(path.read_text())
@@ -127,6 +149,26 @@ def hold_out(pairs: Sequence[Pair], every: int = 12) -> tuple[list[Pair], list[P
 def scene_of(pair: Pair) -> str:
     """Name the scene of a pair: its id begins with the seed."""
     return pair.row.name.partition("_")[0]
+
+
+def _train_lora(
+    parts: Path,
+    pairs: list[Pair],
+    validation: list[Pair],
+    output: Path,
+    part: str,
+    settings: LoraSettings,
+    *,
+    device: str,
+) -> None:
+    """Train an in-context adapter over the frozen base and save it."""
+    models = load_parts(parts, device=device)
+    models.transformer.requires_grad_(False)
+    torch.manual_seed(settings.flow.loop.seed)
+    add_lora(models.transformer, rank=settings.rank)
+    train_reference(models, pairs, validation, output / part, settings.flow)
+    metadata = AdapterMetadata(base_model="nano", rank=settings.rank, alpha=settings.rank, reference="cached")
+    save_adapter(models.transformer, parts / PARTS[part], metadata)
 
 
 def _untrained(parts: Path, recipe: NanoRecipe, device: str) -> Models:
@@ -150,8 +192,6 @@ def _untrained(parts: Path, recipe: NanoRecipe, device: str) -> Models:
 
 def _save(model: Any, folder: Path) -> None:
     """Save a model under a temporary name, then rename: what exists is whole."""
-    import shutil
-
     temporary = folder.with_name(folder.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary)
