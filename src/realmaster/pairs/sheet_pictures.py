@@ -5,7 +5,6 @@ Separate from the page because only this part reads clips: each is read once, a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +78,13 @@ def take_picture(folder: Path, record: Record, *, num_columns: int = 6, width: i
     )
 
 
-def _moments(path: Path, columns: list[int], size: tuple[int, int]) -> Mapping[int, Frame]:
+def _moments(path: Path, columns: list[int], size: tuple[int, int]) -> dict[int, Frame]:
     wanted = set(columns)
     with open_clip(path) as clip:
         return {index: resized(frame, size) for index, frame in enumerate(frames_of(clip)) if index in wanted}
 
 
-def _anchors(folder: Path, record: Record, columns: list[int], size: tuple[int, int]) -> Mapping[int, Frame]:
+def _anchors(folder: Path, record: Record, columns: list[int], size: tuple[int, int]) -> dict[int, Frame]:
     """Anchors stand in their column, or in the nearest one where the sheet shows other moments."""
     found: dict[int, Frame] = {}
     for index in record.anchors:

@@ -1,0 +1,192 @@
+"""Bring pairs that were made elsewhere into a set: measured and judged as if the pipeline had made them.
+
+Separate from export, which goes the other way and needs no scores. Read are the manifests of `data/manifest.py` (ours,
+LTX-2's, DiffSynth's, musubi's) and WebDataset archives.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+
+from realmaster.data.content import ContentHashes
+from realmaster.data.frames import fit
+from realmaster.data.manifest import BrokenRow, scan_manifest
+from realmaster.data.pair_set import read_frames
+from realmaster.errors import DataError, MediaError
+from realmaster.media.output import cannot_write, temporary
+from realmaster.media.reader import open_clip
+from realmaster.pairs.record import ClipSource, PlannedClip, Record, record_file, write_manifests, write_record
+from realmaster.pairs.scoring import Scorer
+from realmaster.pairs.thresholds import Thresholds, decide, in_words
+from realmaster.pairs.webdataset import read_shard
+
+Frames = npt.NDArray[np.uint8]
+Progress = Callable[[int, int | None], None]
+SETTINGS = "imported"  # in place of the digest of settings: no pipeline made these
+_MOST_DIFFERENCE_SECONDS = 0.25  # as for training: the two looks may end this far apart
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of an import: clips added, of these accepted, clips that were there already, and what is broken."""
+
+    num_added: int
+    num_accepted: int
+    num_known: int
+    broken: tuple[BrokenRow, ...]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    where: str
+    name: str
+    engine: Path
+    camera: Path
+    caption: str
+
+
+def import_pairs(
+    source: Path,
+    folder: Path,
+    scorer: Scorer,
+    thresholds: Thresholds,
+    *,
+    progress: Progress | None = None,
+) -> Imported:
+    """Copy the pairs of a manifest or of archives into the set `folder`; a second run adds nothing twice.
+
+    A clip is named by what its two files hold, so that the same pair from another place is the same clip. Where the two
+    looks differ in size, the engine's is brought to the camera's for scoring; the files stay as they are.
+
+    Args:
+        source: a manifest (JSONL, CSV), a folder with manifest.jsonl, a .tar, or a folder of .tar files.
+        folder: a set of pairs, or a new folder.
+        scorer: measures each clip, faces included where it has a face model.
+        thresholds: decide whether it is kept.
+        progress: called with (clips done, clips in all or None).
+
+    Raises:
+        DataError: the source cannot be read, or none of its pairs can be used.
+        MissingWeightsError, MissingExtraError: the face model is not there.
+        OutputError: the set cannot be written.
+    """
+    scorer.setup()
+    hashes = ContentHashes()
+    added = accepted = known = done = 0
+    with _pairs_of(source) as (pairs, broken, total):
+        for pair in pairs:
+            done += 1
+            try:
+                name = _name(pair, hashes)
+                if record_file(folder, name).is_file():
+                    known += 1
+                else:
+                    accepted += _import_one(pair, name, folder, scorer, thresholds)
+                    added += 1
+            except (MediaError, DataError) as error:
+                broken.append(BrokenRow(pair.where, str(error)))
+            if progress is not None:
+                progress(done, total)
+    if added + known == 0:
+        first = f"{broken[0].where}: {broken[0].reason}" if broken else "it holds no pair"
+        raise DataError(f"{source}: expected pairs to import, none can be used; the first: {first}")
+    write_manifests(folder)
+    return Imported(added, accepted, known, tuple(broken))
+
+
+@contextmanager
+def _pairs_of(source: Path) -> Iterator[tuple[Iterator[_Pair], list[BrokenRow], int | None]]:
+    """Give the pairs, a list for broken ones that grows, and their number where it is known."""
+    archives = [source] if source.suffix == ".tar" else sorted(source.glob("*.tar")) if source.is_dir() else []
+    if not archives:
+        rows, broken = scan_manifest(source)
+        pairs = [
+            _Pair(row.where, _stem(row.reference_video), row.reference_video, row.video, row.caption) for row in rows
+        ]
+        yield iter(pairs), broken, len(pairs)
+        return
+    with TemporaryDirectory(prefix="realmaster-import-") as place:
+        yield _unpacked(archives, Path(place)), [], None
+
+
+def _unpacked(archives: Sequence[Path], place: Path) -> Iterator[_Pair]:
+    for archive in archives:
+        for clip in read_shard(archive, place):
+            yield _Pair(f"{archive}: {clip.id}", clip.id, clip.engine, clip.camera, clip.caption)
+            for file in place.iterdir():
+                file.unlink()
+
+
+def _stem(path: Path) -> str:
+    """Name a pair by its reference: the file's name, or the folder's where all files are called alike."""
+    return path.parent.name if path.stem in ("engine", "reference", "source", "render", "input") else path.stem
+
+
+def _name(pair: _Pair, hashes: ContentHashes) -> str:
+    for file in (pair.engine, pair.camera):
+        if not file.is_file():
+            raise DataError(f"expected a video file, got {file}: make a video of it first")
+    words = re.sub(r"[^A-Za-z0-9_-]+", "-", pair.name).strip("-_")[:100]
+    return f"{words or 'clip'}-{hashes.of(pair.engine)[:6]}{hashes.of(pair.camera)[:6]}"
+
+
+def _import_one(pair: _Pair, name: str, folder: Path, scorer: Scorer, thresholds: Thresholds) -> bool:
+    engine, camera = read_frames(pair.engine), read_frames(pair.camera)
+    with open_clip(pair.camera) as clip:
+        rate = clip.info.frame_rate
+    if abs(len(engine) - len(camera)) > _MOST_DIFFERENCE_SECONDS * float(rate):
+        raise DataError(
+            f"expected two clips of one length, got {len(engine)} frames of the engine and {len(camera)} of the "
+            "camera: cut them alike"
+        )
+    length, (height, width) = min(len(engine), len(camera)), camera.shape[1:3]
+    scores = scorer.score(fit(engine[:length], (height, width)), camera[:length], {})
+    reason = in_words(decide(scores, thresholds))
+    files = {}
+    for look, file in (("engine", pair.engine), ("camera", pair.camera)):
+        files[look] = f"videos/{name}/{look}{file.suffix.lower()}"
+        _copy(file, folder / files[look])
+    record = Record(
+        clip=PlannedClip(
+            id=name,
+            split="train",
+            seed=0,
+            caption=pair.caption,
+            cut=ClipSource(
+                source=SETTINGS,
+                video=pair.name,
+                first_frame=0,
+                source_rate=str(rate),
+                frame_rate=max(1, round(rate)),
+                num_frames=length,
+                height=height,
+                width=width,
+            ),
+        ),
+        settings=SETTINGS,
+        models={"scorer": scorer.describe()},
+        scores=scores,
+        accepted=reason is None,
+        reason=reason,
+        files=files,
+    )
+    write_record(folder, record)
+    return record.accepted
+
+
+def _copy(file: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(target.parent, error) from error
+    with temporary(target) as part:
+        shutil.copyfile(file, part)

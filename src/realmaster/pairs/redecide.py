@@ -1,0 +1,73 @@
+"""Decide again which clips are kept, from the scores in their records.
+
+Separate from the thresholds because this one reads and writes a set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from realmaster.errors import DataError
+from realmaster.pairs.record import Record, read_records, write_manifests, write_record
+from realmaster.pairs.thresholds import NEEDED, Thresholds, decide, in_words
+
+
+@dataclass(frozen=True)
+class Redecision:
+    """What new thresholds did: clips judged, kept before, kept now, and those that changed sides."""
+
+    num_judged: int
+    kept_before: int
+    kept_now: int
+    came: tuple[str, ...]
+    went: tuple[str, ...]
+
+
+def redecide(folder: Path, thresholds: Thresholds, *, asked: Collection[str] = (), dry_run: bool = False) -> Redecision:
+    """Judge every scored clip by `thresholds`; write the records that change, and the manifests.
+
+    Clips that a stage gave up stay dropped: they have no result to judge.
+
+    Args:
+        folder: a set of pairs.
+        thresholds: all of them.
+        asked: names of those that the user gave; a score that no clip has is then refused, not passed over.
+        dry_run: only say what would change.
+
+    Raises:
+        DataError: the folder is no set, or a threshold asks for a score that was never measured.
+    """
+    records = read_records(folder)
+    judged = [record for record in records if record.is_scored]
+    for setting in asked:
+        score = NEEDED.get(setting, "num_faces" if setting == "no_faces" else "")
+        if judged and score and not any(score in record.scores for record in judged):
+            other = {"identity": "identity_distance", "identity_distance": "identity"}.get(score, "")
+            has_other = other and any(other in record.scores for record in judged)
+            names = {score: setting for setting, score in NEEDED.items()}
+            remedy = f"use {names[other]}, this set was scored by another face model" if has_other else "score it first"
+            raise DataError(f"{folder}: expected clips with the score {score} for {setting}, found none: {remedy}")
+    came: list[str] = []
+    went: list[str] = []
+    decided: list[Record] = []
+    for record in records:
+        new = record
+        if record.is_scored and record.rejected_at is None:
+            reason = in_words(decide(record.scores, thresholds))
+            new = record.decided(reason is None, reason)
+        if new.accepted != record.accepted:
+            (came if new.accepted else went).append(record.id)
+        if new != record and not dry_run:
+            write_record(folder, new)
+        decided.append(new)
+    if not dry_run:
+        write_manifests(folder, decided)
+    return Redecision(
+        len(judged),
+        sum(record.accepted for record in records),
+        sum(record.accepted for record in decided),
+        tuple(came),
+        tuple(went),
+    )
