@@ -219,7 +219,7 @@ def load_profile_models(
         metadata = load_adapters(
             models.experts,
             chosen,
-            base_model=profile.name,
+            base_model=profile.base_name,
             reference=reference,
             reference_scale=profile.reference.spatial_scale,
         )

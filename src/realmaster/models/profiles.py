@@ -1,14 +1,15 @@
 """Profiles: which models, at which size, with which settings; one strictly checked YAML file each.
 
-What a profile asks of the machine (precision, offload, caches) is in `memory_settings`; finding its checkpoint on this
-machine is in `checkpoint`. Nothing here loads torch.
+What each group of settings means is in `profile_parts`; finding a checkpoint on this machine is in `checkpoint`. The
+models that make pairs are parts of a profile and become profiles of their own: `nano/editor`, `nano/vace`. Nothing here
+loads torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field, model_validator
@@ -17,120 +18,42 @@ from realmaster.config import Settings
 from realmaster.errors import ConfigError
 from realmaster.models.checkpoint import find_checkpoint
 from realmaster.models.memory_settings import MemorySettings, StepCacheSettings
+from realmaster.models.profile_parts import (
+    Checkpoint,
+    EditorSettings,
+    FewStepSettings,
+    FrameSize,
+    PropagationSettings,
+    ReferenceSettings,
+    SamplingSettings,
+    SizeSettings,
+    TextSettings,
+    TransferSettings,
+    WindowSettings,
+)
+
+__all__ = [
+    "SHIPPED",
+    "Checkpoint",
+    "FewStepSettings",
+    "FrameSize",
+    "Profile",
+    "ReferenceSettings",
+    "SamplingSettings",
+    "SizeSettings",
+    "TextSettings",
+    "TransferSettings",
+    "WindowSettings",
+    "list_profiles",
+    "load_profile",
+    "missing_remedy",
+    "read_changes",
+]
 
 PROFILES = Path(__file__).with_suffix("")
+PARTS = {"editor": "editor", "vace": "propagation"}
+"""The parts of a profile that are profiles of their own, and the settings they come from."""
 SHIPPED = "reinstall realmaster, or make them with `make nano`"
-
-
-class Checkpoint(Settings):
-    """Where the models are: a folder in diffusers layout, local or on the hub."""
-
-    folder: str | None = Field(None, description="local folder, relative to the package's models folder; wins over hub")
-    hub: str | None = Field(None, description="repository on the Hugging Face hub")
-    revision: str | None = Field(None, description="commit of that repository")
-    transformer: str = Field("transformer", description="subfolder of the transformer, or of the high-noise expert")
-    transformer_2: str | None = Field(None, description="subfolder of the low-noise expert; None if there is one only")
-    adapter: str | None = Field(
-        None, description="adapter file in the folder; None if the transformer reads references"
-    )
-
-    @model_validator(mode="after")
-    def _is_somewhere(self) -> Checkpoint:
-        if self.folder is None and (self.hub is None or self.revision is None):
-            raise ValueError("expected a folder, or hub with revision")
-        return self
-
-
-class ReferenceSettings(Settings):
-    """How the render is read."""
-
-    mode: Literal["cached", "joint"] = Field(
-        "cached", description="what the transformer or its adapter was trained with"
-    )
-    spatial_scale: int = Field(1, ge=1, le=2, description="how much smaller the reference's sides are")
-
-
-class FrameSize(Settings):
-    """One size of frames, in pixels."""
-
-    height: int = Field(ge=8, description="height in pixels")
-    width: int = Field(ge=8, description="width in pixels")
-
-
-class SizeSettings(Settings):
-    """The size at which the model works, and all sizes it was trained at."""
-
-    height: int = Field(ge=8, description="height in pixels of a clip of the profile's own aspect")
-    width: int = Field(ge=8, description="width in pixels of a clip of the profile's own aspect")
-    frame_rate: int = Field(16, ge=1, description="frames a second that it was trained at")
-    buckets: tuple[FrameSize, ...] = Field((), description="sizes for training; empty means the one above")
-
-    @property
-    def all_buckets(self) -> tuple[FrameSize, ...]:
-        """The sizes for training: the buckets, or the one size there is."""
-        return self.buckets or (FrameSize(height=self.height, width=self.width),)
-
-
-class TextSettings(Settings):
-    """How prompts are read."""
-
-    max_length: int | None = Field(None, ge=1, description="tokens of a prompt; None takes the tokenizer's")
-
-
-class WindowSettings(Settings):
-    """How long clips are cut."""
-
-    num_frames: int = Field(ge=5, description="pixel frames of a window, 1 modulo the time stride")
-    overlap: int = Field(ge=1, description="pixel frames it shares with the one before, 1 modulo the time stride")
-
-    @model_validator(mode="after")
-    def _fits(self) -> WindowSettings:
-        if self.overlap >= self.num_frames:
-            raise ValueError("overlap must be shorter than the window")
-        return self
-
-
-class SamplingSettings(Settings):
-    """How latents are sampled."""
-
-    scheduler: Literal["euler", "unipc"] = Field("euler", description="solver of the flow")
-    num_inference_steps: int = Field(ge=1, description="denoising steps")
-    guidance_scale: float = Field(1.0, ge=0, description="weight of the prompt; 1 is off; the high-noise expert's")
-    guidance_scale_2: float | None = Field(None, ge=0, description="the low-noise expert's; None takes the other's")
-    boundary: float | None = Field(
-        None, gt=0, lt=1, description="sigma from which on the high-noise expert works; None if there is one only"
-    )
-    shift: float = Field(3.0, gt=0, description="shift of the sigmas towards noise")
-    negative_prompt: str = Field("", description="what guidance leads away from")
-    still_noise: bool = Field(False, description="the same noise in every frame, for models trained with it")
-
-
-class FewStepSettings(Settings):
-    """Sampling in few steps by a distilled LoRA beside the adapter: its own schedule, and no guidance."""
-
-    enabled: bool = Field(False, description="whether to use it")
-    lora: str | None = Field(
-        None, description="LoRA file; of two that differ by high_noise and low_noise in their names, either one"
-    )
-    strength: float = Field(1.0, gt=0, le=2, description="weight of the LoRA")
-    num_inference_steps: int = Field(4, ge=1, description="steps it was distilled to")
-    shift: float = Field(5.0, gt=0, description="shift it was distilled with")
-    scheduler: Literal["euler", "unipc"] = Field("euler", description="solver it was distilled with")
-
-
-class TransferSettings(Settings):
-    """How the change is carried to the input's resolution."""
-
-    radius: int = Field(3, ge=1, description="half-width of a fit's window, in pixels of the model")
-    steadiness: float = Field(0.0, ge=0, lt=1, description="share of the frame before in each frame's maps")
-    channels: Literal["pixels", "colour"] = Field(
-        "colour",
-        description="what is carried: the model's own pixels, enlarged; or the input's pixels with their colours "
-        "changed by an affine map",
-    )
-    epsilon: float = Field(
-        1e-2, gt=0, description="variance below which a window keeps the input's contrast, in [0, 1] squared"
-    )
 
 
 class Profile(Settings):
@@ -148,6 +71,8 @@ class Profile(Settings):
     memory: MemorySettings = MemorySettings()
     step_cache: StepCacheSettings = StepCacheSettings()
     transfer: TransferSettings = TransferSettings()
+    editor: EditorSettings | None = Field(None, description="what edits keyframes; None where there is nothing")
+    propagation: PropagationSettings | None = Field(None, description="what carries them over a clip; likewise")
 
     @model_validator(mode="after")
     def _experts_fit(self) -> Profile:
@@ -169,6 +94,11 @@ class Profile(Settings):
             "guidance_scale_2": None,
         }
         return self.sampling.model_copy(update=changes)
+
+    @property
+    def base_name(self) -> str:
+        """Name of the profile that this is, or is a part of."""
+        return next((self.name.removesuffix(f"/{part}") for part in PARTS if self.name.endswith(f"/{part}")), self.name)
 
     @property
     def folder(self) -> Path:
@@ -215,6 +145,26 @@ class Profile(Settings):
             place[last] = value
         return type(self).from_mapping(values, source=source)
 
+    def part(self, part: str) -> Profile:
+        """Make a profile of the part "editor" or "vace": this one's sizes and prompts, that part's models and sampling.
+
+        Raises:
+            ConfigError: the profile has no such part.
+        """
+        settings = {"editor": self.editor, "vace": self.propagation}.get(part)
+        if settings is None:
+            raise ConfigError(
+                f"expected a profile with {PARTS.get(part, 'editor or propagation')} settings, {self.name!r} has none: "
+                f"choose one of {', '.join(list_profiles())}"
+            )
+        changes: dict[str, Any] = {"name": f"{self.name}/{part}", "few_step": FewStepSettings()}
+        changes |= {name: getattr(settings, name) for name in ("checkpoint", "sampling", "memory")}
+        if isinstance(settings, EditorSettings):
+            changes["few_step"] = settings.few_step
+        else:
+            changes["window"] = WindowSettings(num_frames=settings.num_frames, overlap=1)
+        return self.model_copy(update=changes)
+
 
 def list_profiles() -> list[str]:
     """Names of the profiles that exist."""
@@ -226,9 +176,14 @@ def load_profile(
 ) -> Profile:
     """Read a profile by name, or from a YAML file of one's own; use a checkpoint elsewhere, change settings.
 
+    A name that ends in /editor or /vace means that part of a profile; changes are the whole profile's.
+
     Raises:
         ConfigError: there is none of that name, or its file or a change does not fit.
     """
+    for part in PARTS:
+        if name.endswith(f"/{part}"):
+            return load_profile(name.removesuffix(f"/{part}"), changes=changes).part(part).at(model_dir)
     if name.endswith((".yaml", ".yml")):
         profile = Profile.from_yaml(Path(name))
     elif name in list_profiles():

@@ -1,0 +1,163 @@
+"""The groups of settings that a profile is made of.
+
+Separate from `profiles`, which finds and changes whole profiles: here is what each setting means. What is asked of
+the machine (precision, offload, caches) is in `memory_settings`. Nothing here loads torch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from realmaster.config import Settings
+from realmaster.models.memory_settings import MemorySettings
+
+
+class Checkpoint(Settings):
+    """Where the models are: a folder in diffusers layout, local or on the hub."""
+
+    folder: str | None = Field(None, description="local folder, relative to the package's models folder; wins over hub")
+    hub: str | None = Field(None, description="repository on the Hugging Face hub")
+    revision: str | None = Field(None, description="commit of that repository")
+    transformer: str = Field("transformer", description="subfolder of the transformer, or of the high-noise expert")
+    transformer_2: str | None = Field(None, description="subfolder of the low-noise expert; None if there is one only")
+    adapter: str | None = Field(
+        None, description="adapter file in the folder; None if the transformer reads references"
+    )
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Checkpoint:
+        if self.folder is None and (self.hub is None or self.revision is None):
+            raise ValueError("expected a folder, or hub with revision")
+        return self
+
+
+class ReferenceSettings(Settings):
+    """How the render is read."""
+
+    mode: Literal["cached", "joint"] = Field(
+        "cached", description="what the transformer or its adapter was trained with"
+    )
+    spatial_scale: int = Field(1, ge=1, le=2, description="how much smaller the reference's sides are")
+
+
+class FrameSize(Settings):
+    """One size of frames, in pixels."""
+
+    height: int = Field(ge=8, description="height in pixels")
+    width: int = Field(ge=8, description="width in pixels")
+
+
+class SizeSettings(Settings):
+    """The size at which the model works, and all sizes it was trained at."""
+
+    height: int = Field(ge=8, description="height in pixels of a clip of the profile's own aspect")
+    width: int = Field(ge=8, description="width in pixels of a clip of the profile's own aspect")
+    frame_rate: int = Field(16, ge=1, description="frames a second that it was trained at")
+    buckets: tuple[FrameSize, ...] = Field((), description="sizes for training; empty means the one above")
+
+    @property
+    def all_buckets(self) -> tuple[FrameSize, ...]:
+        """The sizes for training: the buckets, or the one size there is."""
+        return self.buckets or (FrameSize(height=self.height, width=self.width),)
+
+
+class TextSettings(Settings):
+    """How prompts are read."""
+
+    max_length: int | None = Field(None, ge=1, description="tokens of a prompt; None takes the tokenizer's")
+
+
+class WindowSettings(Settings):
+    """How long clips are cut."""
+
+    num_frames: int = Field(ge=5, description="pixel frames of a window, 1 modulo the time stride")
+    overlap: int = Field(ge=1, description="pixel frames it shares with the one before, 1 modulo the time stride")
+
+    @model_validator(mode="after")
+    def _fits(self) -> WindowSettings:
+        if self.overlap >= self.num_frames:
+            raise ValueError("overlap must be shorter than the window")
+        return self
+
+
+class SamplingSettings(Settings):
+    """How latents are sampled."""
+
+    scheduler: Literal["euler", "unipc"] = Field("euler", description="solver of the flow")
+    num_inference_steps: int = Field(ge=1, description="denoising steps")
+    guidance_scale: float = Field(1.0, ge=0, description="weight of the prompt; 1 is off; the high-noise expert's")
+    guidance_scale_2: float | None = Field(None, ge=0, description="the low-noise expert's; None takes the other's")
+    boundary: float | None = Field(
+        None, gt=0, lt=1, description="sigma from which on the high-noise expert works; None if there is one only"
+    )
+    shift: float = Field(3.0, gt=0, description="shift of the sigmas towards noise")
+    negative_prompt: str = Field("", description="what guidance leads away from")
+    still_noise: bool = Field(False, description="the same noise in every frame, for models trained with it")
+
+
+class FewStepSettings(Settings):
+    """Sampling in few steps by a distilled LoRA beside the adapter: its own schedule, and no guidance."""
+
+    enabled: bool = Field(False, description="whether to use it")
+    lora: str | None = Field(
+        None, description="LoRA file; of two that differ by high_noise and low_noise in their names, either one"
+    )
+    strength: float = Field(1.0, gt=0, le=2, description="weight of the LoRA")
+    num_inference_steps: int = Field(4, ge=1, description="steps it was distilled to")
+    shift: float = Field(5.0, gt=0, description="shift it was distilled with")
+    scheduler: Literal["euler", "unipc"] = Field("euler", description="solver it was distilled with")
+
+
+class TransferSettings(Settings):
+    """How the change is carried to the input's resolution."""
+
+    radius: int = Field(3, ge=1, description="half-width of a fit's window, in pixels of the model")
+    steadiness: float = Field(0.0, ge=0, lt=1, description="share of the frame before in each frame's maps")
+    channels: Literal["pixels", "colour"] = Field(
+        "colour",
+        description="what is carried: the model's own pixels, enlarged; or the input's pixels with their colours "
+        "changed by an affine map",
+    )
+    epsilon: float = Field(
+        1e-2, gt=0, description="variance below which a window keeps the input's contrast, in [0, 1] squared"
+    )
+
+
+class LoraFile(Settings):
+    """A LoRA that changes an editor's style."""
+
+    path: str = Field(description="safetensors file")
+    strength: float = Field(1.0, gt=0, le=2, description="weight of the LoRA")
+
+
+class EditorSettings(Settings):
+    """What turns keyframes into photographs (paper, keyframe enhancement)."""
+
+    kind: Literal["in_context", "qwen"] = Field(
+        description="in_context: an adapter over the profile's own base; qwen: Qwen-Image-Edit, 2509 or later"
+    )
+    checkpoint: Checkpoint
+    sampling: SamplingSettings
+    few_step: FewStepSettings = FewStepSettings()
+    loras: tuple[LoraFile, ...] = Field((), description="qwen: LoRAs for the style, laid over each other")
+    instruction: str = Field("{prompt}", description="what the editor is told; {prompt} is the clip's own prompt")
+    num_pixels: int = Field(1024 * 1024, ge=32 * 32, description="qwen: pixels at which it works; trained with 1024^2")
+    memory: MemorySettings = MemorySettings()
+
+    @model_validator(mode="after")
+    def _holds_the_prompt(self) -> EditorSettings:
+        if "{prompt}" not in self.instruction:
+            raise ValueError("expected {prompt} in the instruction")
+        return self
+
+
+class PropagationSettings(Settings):
+    """What carries edited keyframes over a clip: VACE (paper, propagation)."""
+
+    checkpoint: Checkpoint
+    sampling: SamplingSettings
+    num_frames: int = Field(ge=5, description="frames made at once, 1 modulo the time stride; longer clips are chained")
+    conditioning_scale: float = Field(1.0, gt=0, le=2, description="weight of the control branch")
+    memory: MemorySettings = MemorySettings()
