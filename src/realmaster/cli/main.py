@@ -25,6 +25,7 @@ COMMANDS = {
     "doctor": LazyCommand("realmaster.cli.doctor:command", "Say what is installed and what this machine can run."),
     "render": LazyCommand("realmaster.cli.render:command", "Render exact pairs: one scene, as an engine and a camera."),
     "evaluate": LazyCommand("realmaster.cli.evaluate:command", "Score outputs against their inputs and the truth."),
+    "baselines": LazyCommand("realmaster.cli.baselines:command", "Run the methods to compare with."),
     "cache": LazyCommand("realmaster.cli.cache:command", "Check and encode the data of a training run ahead of it."),
     "train": LazyCommand("realmaster.cli.train:command", "Train an adapter: a profile's base learns to read renders."),
     "nano": LazyCommand("realmaster.cli.nano:command", "Make the embedded models again."),

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from realmaster.config import Settings
-from realmaster.data.pair_set import read_rows
+from realmaster.data.pair_set import PairRow, read_rows
 from realmaster.errors import ConfigError
 from realmaster.evaluation.metrics.metric import Metric
 from realmaster.evaluation.metrics.registry import find_metrics
@@ -119,6 +119,7 @@ class Scene:
     render: Path
     truth: Path | None
     labels: Path | None
+    row: PairRow | None = None  # of a pair set: caption and weathers
 
     def output(self, pattern: str) -> Path | None:
         """Where a method's clip should be; None for the truth of a scene that has none."""
@@ -133,13 +134,7 @@ def find_scenes(settings: ComparisonSettings) -> list[Scene]:
     Raises:
         ConfigError: there are none, or a method has none of them.
     """
-    scenes = _scenes(settings.clips)
-    if settings.clips.names is not None:
-        missing = set(settings.clips.names) - {scene.name for scene in scenes}
-        if missing:
-            raise ConfigError(f"expected a clip named {min(missing)!r}, found none: correct clips.names")
-        scenes = [scene for scene in scenes if scene.name in settings.clips.names]
-    scenes = scenes[: settings.clips.limit]
+    scenes = list_scenes(settings.clips)
     for method, pattern in settings.methods.items():
         if not any(path is not None and _is_there(path) for path in (scene.output(pattern) for scene in scenes)):
             where = "clips.truth" if pattern == TRUTH else pattern
@@ -150,10 +145,25 @@ def find_scenes(settings: ComparisonSettings) -> list[Scene]:
     return scenes
 
 
+def list_scenes(clips: ClipSettings) -> list[Scene]:
+    """List the renders that are asked for.
+
+    Raises:
+        ConfigError: there are none, or one that is named is missing.
+    """
+    scenes = _scenes(clips)
+    if clips.names is not None:
+        missing = set(clips.names) - {scene.name for scene in scenes}
+        if missing:
+            raise ConfigError(f"expected a clip named {min(missing)!r}, found none: correct clips.names")
+        scenes = [scene for scene in scenes if scene.name in clips.names]
+    return scenes[: clips.limit]
+
+
 def _scenes(clips: ClipSettings) -> list[Scene]:
     if clips.pairs is not None:
         return [
-            Scene(row.name, row.engine, row.camera, _folder(clips.pairs / "labels" / row.name))
+            Scene(row.name, row.engine, row.camera, _folder(clips.pairs / "labels" / row.name), row)
             for row in read_rows(clips.pairs, clips.split)
         ]
     pattern = str(clips.render)

@@ -95,7 +95,14 @@ class Denoiser:
 
     @torch.inference_mode()
     def sample(
-        self, noise: Tensor, reference_latents: Tensor | None, prompt: Prompt, watch: Stopwatch, *, held: Tensor | None
+        self,
+        noise: Tensor,
+        reference_latents: Tensor | None,
+        prompt: Prompt,
+        watch: Stopwatch,
+        *,
+        held: Tensor | None,
+        first_step: int = 0,
     ) -> Tensor:
         """Denoise noise to latents, expert by expert.
 
@@ -105,19 +112,23 @@ class Denoiser:
             prompt: text embeddings.
             watch: counts the time of "reference" and "denoise".
             held: what is decided already, as latent frames 1, 2, ...
+            first_step: steps before it are left out; `noise` are then latents noised to its sigma.
         """
         config = self.models.transformer.config
         num_tokens = noise[0, 0].numel() // (config.patch_size[0] * config.patch_size[1] * config.patch_size[2])
         check_shares(self.memory, num_tokens=num_tokens, num_heads=config.num_attention_heads)
         scheduler = build_scheduler(self.sampling, device=noise.device)
+        scheduler.set_begin_index(first_step)
         latents = noise
         for stage in cut_stages(scheduler.timesteps, self.models.expert_at):
+            if stage.steps.stop <= first_step:
+                continue
             with watch.stage("reference"):
                 expert = self.models.bring(stage.expert)
                 forget(expert)
                 reading = self._read(stage.expert, reference_latents, prompt)
             with watch.stage("denoise"):
-                for step in stage.steps:
+                for step in range(max(stage.steps.start, first_step), stage.steps.stop):
                     timestep = scheduler.timesteps[step]
                     latents = _hold(latents, held, noise, scheduler.sigmas[step])
                     velocity = self._guided(stage.expert, latents, reference_latents, timestep, prompt, reading)
