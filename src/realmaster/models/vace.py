@@ -1,7 +1,7 @@
-"""The control branch of VACE over a Wan transformer: how an untrained one begins.
+"""The control branch of VACE over a Wan transformer: a trained one loaded, an untrained one begun.
 
-Separate from `nano`, whose sizes it takes no part in: it grows over any base, and only training grows one. Trained ones
-are loaded as they are, by `loading`.
+Separate from `loading`, whose transformers read a reference: none is read here, no adapter laid over, and the plan of a
+translation does not hold.
 
 Source: VACE (arXiv 2503.07598, context adapter tuning): copies of some of the base's blocks read the conditions, and
 what each gives is added to the base's hidden states; the base stays frozen.
@@ -14,6 +14,42 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from realmaster.errors import ConfigError
+from realmaster.models.loading import Models, check_checkpoint, load_parts
+from realmaster.models.machine_options import apply_options, check_options, place
+from realmaster.models.profiles import Profile, missing_remedy
+
+
+def load_vace(profile: Profile, *, device: torch.device | str = "cpu") -> Models:
+    """Load the models of a profile's part "vace" (`load_profile("nano/vace")`) and place them as its memory asks.
+
+    Raises:
+        MissingWeightsError: a part is missing. ConfigError: an option cannot work here, or the transformer has no
+            control branch.
+    """
+    device, memory = torch.device(device), profile.memory
+    check_options(profile, mode="off", device=device)
+    check_checkpoint(profile)
+    dtype = getattr(torch, memory.dtype)
+    models = load_parts(
+        profile.folder,
+        transformer=profile.checkpoint.transformer,
+        device=device,
+        dtype=dtype,
+        max_length=profile.text.max_length,
+        drop_text_encoder=memory.drop_text_encoder,
+        transformers_on_host=memory.offload != "none" or memory.layerwise_fp8,
+        remedy=missing_remedy(profile),
+    )
+    if not hasattr(models.transformer, "vace_blocks"):
+        raise ConfigError(
+            f"{profile.folder / profile.checkpoint.transformer}: expected a transformer with a control branch, found "
+            f"one without: name the folder of {profile.checkpoint.hub or 'a VACE checkpoint'}"
+        )
+    apply_options(models.autoencoder, models.experts, memory, device=device, dtype=dtype)
+    models.swap = place(profile, models.experts, device=device)
+    return models
 
 
 def condition_channels(autoencoder: Any) -> int:

@@ -46,15 +46,16 @@ def mask_conditions(shape: tuple[int, ...], anchors: Mapping[int, Frames]) -> Fr
 def build_vace_pipeline(models: Models, scheduler: Any) -> Any:
     """Put diffusers' `WanVACEPipeline` around loaded parts, whose transformer is a VACE transformer.
 
-    The strides come from the autoencoder's settings, as diffusers' `WanPipeline` takes them; its VACE pipeline counts
-    stages instead, which is wrong for autoencoders that fold patches, such as nano's and Wan2.2's.
+    Prompts reach it encoded: the text encoder may be gone by then. The strides come from the autoencoder's settings, as
+    diffusers' `WanPipeline` takes them; its VACE pipeline counts stages instead, which is wrong for autoencoders that
+    fold patches, such as nano's.
     """
     from diffusers import WanVACEPipeline
     from diffusers.video_processor import VideoProcessor
 
     pipeline = WanVACEPipeline(
-        tokenizer=models.tokenizer,
-        text_encoder=models.text_encoder,
+        tokenizer=None,
+        text_encoder=None,
         vae=models.autoencoder,
         scheduler=scheduler,
         transformer=models.transformer,

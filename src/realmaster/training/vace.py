@@ -29,6 +29,7 @@ from realmaster.models.vace import branch_parameters, condition_channels, grow_v
 from realmaster.pipelines.control import ControlKind, make_control
 from realmaster.pipelines.propagate import AnchorStrategy, choose_anchors
 from realmaster.pipelines.schedule import build_scheduler
+from realmaster.pipelines.sizes import resize
 from realmaster.pipelines.vace import arrange_conditions, build_vace_pipeline, encode_conditions, mask_conditions
 from realmaster.training.autoencoder import to_video
 from realmaster.training.captions import vary_caption
@@ -114,7 +115,9 @@ class VacePool:
         settings = self.settings
         kind = settings.controls[int(generator.integers(len(settings.controls)))]
         strategy = settings.anchors[int(generator.integers(len(settings.anchors)))]
-        conditions = self.conditions(frames, frames, kind, strategy)
+        # a control video comes at the render's size as often as at the model's: lines are then fainter, and more
+        shown = resize(frames, (2 * pool.height, 2 * pool.width)) if generator.random() < 0.5 else frames
+        conditions = self.conditions(shown, frames, kind, strategy)
         latents = self.pipeline.vae.encode(torch.from_numpy(video)[None].to(self.mean.device)).latent_dist.mode()
         return Sample(((latents - self.mean) / self.std)[0], conditions, pair.row.caption)
 
@@ -122,7 +125,7 @@ class VacePool:
         """Encode the control video of `shown` with anchors taken from `camera`: [K, F, H, W]."""
         chosen = choose_anchors(len(camera), strategy, every=self.settings.every)
         anchors = {index: camera[index] for index in chosen}
-        control = None if kind is None else make_control(np.ascontiguousarray(shown), kind)
+        control = None if kind is None else resize(make_control(np.ascontiguousarray(shown), kind), camera.shape[1:3])
         frames = arrange_conditions(camera.shape, anchors, control)
         return encode_conditions(self.pipeline, frames, mask_conditions(camera.shape, anchors))[0]
 
