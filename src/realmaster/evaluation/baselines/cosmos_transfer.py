@@ -74,10 +74,9 @@ class CosmosTransfer(Baseline[CosmosSettings]):
     def lacking(self) -> Requirement | None:
         """Say that a checkpoint or the guardrail is not here."""
         missing = missing_folder(self.settings.model_dir, "model_dir", HOW)
-        if missing is None and find_spec("cosmos_guardrail") is None:
-            return Requirement(
-                "cosmos_guardrail is not installed", "install it with `pip install 'realmaster[cosmos]'`"
-            )
+        for package in ("cosmos_guardrail", "torchvision") if missing is None else ():
+            if find_spec(package) is None:
+                return Requirement(f"{package} is not installed", "install it with `pip install 'realmaster[cosmos]'`")
         return missing or missing_folder(self._branch_folder, "controlnet_dir", HOW, file="config.json")
 
     def describe(self) -> dict[str, Any]:

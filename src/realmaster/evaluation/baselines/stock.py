@@ -7,7 +7,8 @@ disk. Nothing is fetched and nothing but safetensors is read. Not run on a GPU b
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,15 +58,18 @@ def load_stock(
         name = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
         if name != pipeline.__name__:
             raise ConfigError(f"{index}: expected a checkpoint of {pipeline.__name__}, found one of {name}: {remedy}")
-        autoencoder = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
-        loaded = pipeline.from_pretrained(
-            str(folder),
-            vae=autoencoder,
-            torch_dtype=getattr(torch, settings.dtype),
-            local_files_only=True,
-            use_safetensors=True,
-            **(parts or {}),
-        )
+        with _no_bars():
+            autoencoder = AutoencoderKLWan.from_pretrained(
+                folder / "vae", torch_dtype=torch.float32, use_safetensors=True
+            )
+            loaded = pipeline.from_pretrained(
+                str(folder),
+                vae=autoencoder,
+                dtype=getattr(torch, settings.dtype),
+                local_files_only=True,
+                use_safetensors=True,
+                **(parts or {}),
+            )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MissingWeightsError(
@@ -130,3 +134,19 @@ def embeddings_of(pipeline: Any, prompt: str, negative: str, *, guided: bool, ma
         for text in texts
     ]
     return {"prompt_embeds": encoded[0], "negative_prompt_embeds": encoded[1] if guided else None}
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep the libraries' own progress bars off the terminal: only the command line prints."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    shown = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bar()
