@@ -1,0 +1,143 @@
+"""The benchmarks of the data engine measure what they say; nothing here measures time."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+
+from pair_sets import write_frames
+from realmaster.models.faces import Face
+
+
+def load(checkout: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> ModuleType:
+    path = checkout / "benchmarks" / f"{name}.py"
+    if not path.exists():
+        pytest.skip("benchmarks are not part of the source distribution")
+    monkeypatch.syspath_prepend(path.parent)
+    spec = spec_from_file_location(f"{name}_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def visited_wall() -> np.ndarray:
+    """A textured wall; a textured box stands before it in the middle frames only."""
+    rng = np.random.default_rng(1)
+    wall, box = (
+        cv2.GaussianBlur(rng.uniform(0, 255, size).astype(np.float32), (0, 0), 1.5)
+        for size in ((72, 128, 3), (30, 30, 3))
+    )
+    frames = np.repeat(np.clip(128 + 3 * (wall - 128), 0, 255).astype(np.uint8)[None], 5, axis=0)
+    for frame in frames[1:4]:
+        frame[20:50, 50:80] = np.clip(128 + 3 * (box - 128), 0, 255)
+    return frames
+
+
+def test_what_enters_in_between_is_unseen_and_the_rest_is_not(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = load(checkout, monkeypatch, "pairs")
+    unseen = pairs.unseen_pixels(visited_wall())
+    assert not unseen[0].any()
+    assert not unseen[4].any()
+    inside, outside = unseen[2, 24:46, 54:76].mean(), unseen[2, :, :40].mean()
+    assert inside > 0.5
+    assert outside < 0.02
+    still = np.repeat(visited_wall()[:1], 4, axis=0)
+    assert not pairs.unseen_pixels(still).any()
+
+
+def test_the_error_of_a_part_is_that_parts_alone(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = load(checkout, monkeypatch, "pairs")
+    truth = np.full((2, 8, 8, 3), 100, np.uint8)
+    output = truth.copy()
+    output[:, :4] += 10
+    mask = np.zeros((2, 8, 8), np.bool_)
+    mask[:, :4] = True
+    assert pairs.masked_psnr(output, truth, mask) == pytest.approx(20 * np.log10(255 / 10), abs=1e-4)
+    assert pairs.masked_psnr(output, truth, ~mask) is None, "equal: infinite"
+    assert pairs.masked_psnr(output, truth, np.zeros_like(mask)) is None, "empty"
+
+
+class Recorder:
+    """An editor and a propagator that write down what they are given."""
+
+    name = "recorder"
+
+    def __init__(self) -> None:
+        self.anchors: dict[int, float] = {}
+        self.control: float | None = None
+
+    def edit(self, frames: np.ndarray, *, prompt: str, seed: int) -> np.ndarray:
+        return frames + 1
+
+    def propagate(self, source, anchors, control, *, prompt: str, seed: int) -> np.ndarray:
+        self.anchors = {index: float(frame.mean()) for index, frame in anchors.items()}
+        self.control = None if control is None else float(control.mean())
+        return source
+
+
+def test_each_strategy_gives_its_own_anchors_and_control(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = load(checkout, monkeypatch, "pairs")
+    engine = np.full((9, 48, 64, 3), 50, np.uint8)
+    clip = pairs.Clip("a", engine, np.full_like(engine, 90), "a wall")
+    seen = {}
+    for strategy in pairs.STRATEGIES:
+        recorder = Recorder()
+        pairs.propagation(strategy, recorder, recorder, 0)(clip)
+        seen[strategy.name] = (recorder.anchors, recorder.control)
+    assert seen["first + last, edges (paper)"] == ({0: 51.0, 8: 51.0}, 255.0), "a bare wall: white, without a line"
+    assert seen["first + last, grey"] == ({0: 51.0, 8: 51.0}, 50.0)
+    assert seen["first + last, no control"] == ({0: 51.0, 8: 51.0}, None)
+    assert set(seen["first, edges"][0]) == {0}
+    assert set(seen["every 4th, edges"][0]) == {0, 4, 8}
+    assert seen["no anchors, edges"][0] == {}
+    assert seen["true first + last, edges"][0] == {0: 90.0, 8: 90.0}
+
+
+def test_without_pairs_the_benchmarks_say_what_they_want(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("pairs", "face_threshold"):
+        assert load(checkout, monkeypatch, name).main([]) is None
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2
+    assert all("no exact pairs" in line for line in said)
+
+
+def test_the_same_person_is_told_from_another_by_scene(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Faces are told by their grey: 10 apart between looks, 60 between scenes."""
+    module = load(checkout, monkeypatch, "face_threshold")
+
+    class Faces:
+        name = "grey"
+
+        def find(self, frame: np.ndarray) -> list[Face]:
+            level = float(frame.mean())
+            return [] if level > 200 else [Face((0, 0, 9, 9), 0.9, np.array([level / 100], np.float32))]
+
+    monkeypatch.setattr(module, "DlibFaces", Faces)
+    rows = []
+    for name, level in (("1_a", 40), ("2_a", 100), ("2_b", 100), ("3_a", 220)):
+        for look, shift in (("engine", 0), ("camera", 10)):
+            write_frames(tmp_path / name / f"{look}.mp4", np.full((1, 32, 32, 3), level + shift, np.uint8))
+        row = {"id": name, "reference_video": f"{name}/engine.mp4", "video": f"{name}/camera.mp4", "caption": ""}
+        rows.append(json.dumps(row | {"engine_weather": "clear", "camera_weather": "clear"}))
+    (tmp_path / "train.jsonl").write_text("\n".join(rows) + "\n")
+    result = json.loads(module.main([str(tmp_path), "--output", str(tmp_path / "out")]).read_text())
+    assert (result["num_scenes_looked_at"], result["num_scenes_with_faces"]) == (3, 2)
+    assert result["same"] == pytest.approx([0.1, 0.1], abs=0.02)
+    assert result["num_other"] == 2
+    at = result["thresholds"]["0.40"]
+    assert (at["scenes_kept"], at["others_let_through"]) == (1.0, 0.0)
