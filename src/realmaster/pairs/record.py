@@ -11,7 +11,7 @@ the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
@@ -188,16 +188,21 @@ def write_manifests(folder: Path, records: list[Record] | None = None) -> dict[s
     Raises:
         DataError: a record cannot be read. OutputError: a manifest cannot be written.
     """
-    kept = [record for record in (read_records(folder) if records is None else records) if record.accepted]
-    rows: dict[str, list[dict[str, Any]]] = {MANIFEST: [record.row() for record in kept]}
-    for split in SPLITS:
-        rows[f"{split}.jsonl"] = [record.row() for record in kept if record.clip.split == split]
-    for name, lines in rows.items():
+    manifests = manifests_of(read_records(folder) if records is None else records)
+    for name, lines in manifests.items():
         if lines or name == MANIFEST:
             with temporary(folder / name) as part:
-                part.write_text(
-                    "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
-                )
+                part.write_text("".join(lines), encoding="utf-8")
         else:
             (folder / name).unlink(missing_ok=True)
-    return {name: len(lines) for name, lines in rows.items()}
+    return {name: len(lines) for name, lines in manifests.items()}
+
+
+def manifests_of(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Give the lines of each manifest, ends of line included."""
+    kept = [record for record in records if record.accepted]
+    chosen = {MANIFEST: kept} | {f"{split}.jsonl": [r for r in kept if r.clip.split == split] for split in SPLITS}
+    return {
+        name: [json.dumps(record.row(), ensure_ascii=False) + "\n" for record in found]
+        for name, found in chosen.items()
+    }

@@ -1,0 +1,203 @@
+"""Build a set of pairs: plan, check, carry every clip that is not finished through the stages, write the manifests.
+
+The one function that a command or a program calls. It can be killed at any moment and called again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from realmaster.errors import DataError
+from realmaster.pairs.disk import check_room
+from realmaster.pairs.journal import Journal
+from realmaster.pairs.local import LocalExecutor
+from realmaster.pairs.pair_set import PairSet
+from realmaster.pairs.planning import Plan, Progress, Scanner, make_plan, scan_here
+from realmaster.pairs.record import MANIFEST, manifests_of
+from realmaster.pairs.runner import Done, Execute, Step
+from realmaster.pairs.scoring import Scorer
+from realmaster.pairs.settings import PairSettings
+from realmaster.pairs.stage import Job, Stage
+from realmaster.pairs.stages import make_stages
+from realmaster.pairs.store import read_text, write_text
+from realmaster.pairs.thresholds import Thresholds
+
+logger = logging.getLogger(__name__)
+
+SET = "set.json"
+THRESHOLDS = "thresholds.json"
+"""What `realmaster pairs filter` decided last; clips that are made later are judged by it too."""
+
+
+@dataclass
+class Tally:
+    """What a run did, and what the set now holds."""
+
+    plan: Plan
+    num_known: int = 0  # finished before this run
+    outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)  # of clips that failed or wait
+    rows: dict[str, int] = field(default_factory=dict)  # of the manifests
+    was_stopped: bool = False
+
+
+def build_pairs(
+    settings: PairSettings,
+    *,
+    execute: Execute | None = None,
+    scanner: Scanner = scan_here,
+    retry: bool = False,
+    at_once: int | None = None,
+    progress: Progress | None = None,
+    scan_progress: Progress | None = None,
+    stages: Sequence[Stage] | None = None,
+) -> Tally:
+    """Build a set, or go on with one.
+
+    Args:
+        settings: the set.
+        execute: carries the clips through the stages; by default in this process.
+        scanner: looks through footage; by default in this process.
+        retry: try the clips again that failed before.
+        at_once: clips that are under way together, for the count of disk space.
+        progress: called with (clips done, clips in all); `scan_progress` with videos.
+        stages: in place of the paper's.
+
+    Raises:
+        DataError: the set was made with other settings, the footage has no room for a clip, or clip after clip failed.
+        ConfigError, MediaError, MissingWeightsError, MissingExtraError, OutputError: what would hit every clip; nothing
+            is begun, or the run ends.
+    """
+    pairs = PairSet(settings.output)
+    with pairs.lease() as lease:
+        _check_settings(pairs, settings)
+        plan = make_plan(pairs, settings, scanner=scanner, progress=scan_progress)
+        finished, failed = pairs.finished(), pairs.failures()
+        if retry:
+            for clip in failed:
+                pairs.forgive(clip)
+            failed = {}
+        jobs = [Job(clip) for clip in plan.clips if clip.id not in finished and clip.id not in failed]
+        tally = Tally(plan, num_known=sum(clip.id in finished for clip in plan.clips))
+        tally.reasons |= {name: failure.reason for name, failure in failed.items()}
+        tally.outcomes["failed"] += len(failed)
+        if jobs:
+            compute = settings.compute
+            executor = execute or LocalExecutor(hold=compute.hold, batch=compute.batch)
+            under_way = at_once or (1 if compute.hold == "all" else compute.batch)
+            check_room(pairs.store, [job.clip for job in jobs], settings, at_once=under_way)
+            Scorer(settings.scoring).setup()  # a face model that is missing is said before anything is made
+            run = _Run(pairs, tally, len(plan.clips), settings.compute.stop_after, progress, lease)
+            made = make_stages(settings, pairs.root, thresholds_of(pairs, settings)) if stages is None else stages
+            try:
+                executor(made, jobs, pairs, settings.digest, report=run.report, finish=run.finish)
+            finally:
+                run.journal.close()
+                tally.rows = write_set_manifests(pairs)
+        else:
+            tally.rows = write_set_manifests(pairs)
+    return tally
+
+
+class _Run:
+    """Books of one run: the journal, the tally, and the brake."""
+
+    def __init__(
+        self, pairs: PairSet, tally: Tally, total: int, stop_after: int | None, progress: Progress | None, lease: object
+    ) -> None:
+        self.journal = Journal(pairs)
+        self._tally, self._total, self._progress, self._lease = tally, total, progress, lease
+        self._stop_after = stop_after
+        self._in_a_row = 0
+        self._show()
+
+    def report(self, step: Step) -> None:
+        if not step.was_done and step.job is not None:
+            self.journal.add(step.stage, step.clip, step.seconds, step.model_seconds)
+
+    def finish(self, done: Done) -> None:
+        self._tally.outcomes[done.outcome] += 1
+        if done.outcome in ("failed", "waiting"):
+            self._tally.reasons[done.clip] = done.reason or ""
+        self._in_a_row = self._in_a_row + 1 if done.outcome == "failed" else 0
+        self._show()
+        renew = getattr(self._lease, "renew", None)
+        if renew is not None:
+            renew()
+        if self._stop_after is not None and self._in_a_row >= self._stop_after:
+            raise DataError(
+                f"{self._in_a_row} clips failed one after the other, the last: {done.reason}: mend this, then run "
+                "again with --retry"
+            )
+
+    def _show(self) -> None:
+        if self._progress is not None:
+            self._progress(self._tally.num_known + sum(self._tally.outcomes.values()), self._total)
+
+
+def thresholds_of(pairs: PairSet, settings: PairSettings) -> Thresholds:
+    """Give the thresholds that judge new clips: those of the last filter, else those of the settings.
+
+    Raises:
+        ConfigError: the file of the filter was edited into nonsense.
+    """
+    if not pairs.store.exists(THRESHOLDS):
+        return settings.thresholds
+    values = json.loads(read_text(pairs.store, THRESHOLDS))
+    found = Thresholds.from_mapping(values, source=f"{pairs.root}/{THRESHOLDS}")
+    if found != settings.thresholds:
+        logger.warning("%s: new clips are judged by %s, which the last filter wrote", pairs.root, THRESHOLDS)
+    return found
+
+
+def write_set_manifests(pairs: PairSet) -> dict[str, int]:
+    """Rebuild the manifests from the accepted records, wherever the set lies; give the rows of each.
+
+    Raises:
+        DataError: a record was edited into nonsense.
+    """
+    manifests = manifests_of(pairs.record(clip) for clip in sorted(pairs.finished()))
+    for name, lines in manifests.items():
+        if lines or name == MANIFEST:
+            write_text(pairs.store, name, "".join(lines))
+        else:
+            pairs.store.remove(name)
+    return {name: len(lines) for name, lines in manifests.items()}
+
+
+def _check_settings(pairs: PairSet, settings: PairSettings) -> None:
+    """Write the set's settings down, or compare them with those it was begun with.
+
+    Raises:
+        DataError: they differ in something that decides pictures.
+    """
+    with pairs.exclusive("settings"):
+        deciding = settings.deciding()
+        if not pairs.store.exists(SET):
+            values = {"digest": settings.digest, "settings": deciding}
+            write_text(pairs.store, SET, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+            return
+        try:
+            known = json.loads(read_text(pairs.store, SET))["settings"]
+            changed = _differences(known, deciding)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{pairs.root}/{SET}: expected the settings of a set, it is damaged: restore it") from error
+    if changed:
+        raise DataError(
+            f"{pairs.root}: expected the settings that this set was begun with, got another {', '.join(changed)}: "
+            "choose another folder, or the same settings"
+        )
+
+
+def _differences(known: object, wanted: object, name: str = "") -> list[str]:
+    """Name the settings that differ, by their dotted names."""
+    if isinstance(known, dict) and isinstance(wanted, dict):
+        found = []
+        for key in sorted({*known, *wanted}):
+            found += _differences(known.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+        return found
+    return [] if known == wanted else [name]

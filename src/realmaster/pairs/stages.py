@@ -1,0 +1,303 @@
+"""The six stages, in the order of the paper's data engine (arXiv 2603.23462).
+
+    sample     frames of the render, at the clip's rate and size          -> engine.mkv (depth.npy)
+    edit       keyframes, turned into photographs together, and checked   -> anchor_0000.png, ...
+    control    edges of the render, or what the settings ask for          -> control.mkv
+    propagate  the anchors' look carried over the clip along the control  -> camera.mkv
+    score      identity, structure, flicker, fidelity, measured once
+    finish     videos put in place, then the record
+
+Each reads what the ones before left in the clip's working folder. A stage may be pickled before `setup`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realmaster.data.clip_frames import read_clip, read_clip_pass
+from realmaster.data.sources.registry import open_source
+from realmaster.data.sources.source import Source, SourceVideo
+from realmaster.errors import DataError, MediaError
+from realmaster.media.images import encode_image, read_image
+from realmaster.pairs.edit_attempts import edit_until_good
+from realmaster.pairs.frames_file import load_frames, load_planes, write_frames, write_planes
+from realmaster.pairs.makers import load_editor, load_propagator
+from realmaster.pairs.pair_set import PairSet
+from realmaster.pairs.record import Record
+from realmaster.pairs.scoring import Scorer
+from realmaster.pairs.settings import PairSettings
+from realmaster.pairs.stage import Job, Stage
+from realmaster.pairs.store import write_text
+from realmaster.pairs.thresholds import Thresholds, decide, in_words
+from realmaster.pipelines.control import make_control
+from realmaster.pipelines.edit import KeyframeEditor
+from realmaster.pipelines.propagate import Propagator, choose_anchors
+
+Frames = npt.NDArray[np.uint8]
+_ROLES = {"edit": "editor", "propagate": "propagator", "score": "scorer"}
+
+
+class _Base:
+    """What the stages share: settings, the set, and how long their models took."""
+
+    name = ""
+
+    def __init__(self, settings: PairSettings, root: str) -> None:
+        """Take the settings; `setup` opens and loads."""
+        self.settings, self.root = settings, root
+        self.model_seconds = 0.0  # since the process began; the runner takes differences
+
+    def setup(self) -> None:
+        """Open the set; threads are set once for the process."""
+        self.pairs = PairSet(self.root)
+        self.store = self.pairs.store
+        if self.settings.compute.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.settings.compute.threads)
+
+    def close(self) -> None:
+        """Let the models go."""
+
+    def prompt(self, job: Job, wanted: str | None) -> str:
+        return job.clip.caption if wanted is None else wanted
+
+    @contextmanager
+    def within_model(self) -> Iterator[None]:
+        """Count the time of a block as the model's."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.model_seconds += time.perf_counter() - started
+
+
+class SampleStage(_Base):
+    """Cut the clip out of its video."""
+
+    name = "sample"
+
+    def setup(self) -> None:
+        """Open nothing yet: a source is opened when its first clip comes."""
+        super().setup()
+        self._sources: dict[str, tuple[Source, dict[str, SourceVideo]]] = {}
+
+    def __call__(self, job: Job) -> Job:
+        """Read, repeat, frame and store the frames, and the depth where control wants it."""
+        cut = job.clip.cut
+        source, videos = self._open(cut.source)
+        if cut.video not in videos:
+            raise MediaError(f"expected the video {cut.video} in {cut.source}, found none: restore it")
+        video, size = videos[cut.video], (cut.height, cut.width)
+        frames = read_clip(source, video, cut.first_frame, size, self.settings.sample)
+        write_frames(self.store, self.pairs.work(job.clip.id, "engine.mkv"), frames, cut.frame_rate)
+        if self.settings.control.kind == "depth":
+            depth = read_clip_pass(source, video, "depth", cut.first_frame, size, self.settings.sample)
+            write_planes(self.store, self.pairs.work(job.clip.id, "depth.npy"), depth.astype(np.float32))
+        return job.found(self.name, {})
+
+    def _open(self, label: str) -> tuple[Source, dict[str, SourceVideo]]:
+        if label not in self._sources:
+            chosen = next((one for one in self.settings.sources if one.label == label), None)
+            if chosen is None:
+                raise DataError(f"expected the source {label} in the set's settings, found none: restore it")
+            source = open_source(chosen)
+            self._sources[label] = source, {video.name: video for video in source.videos()}
+        return self._sources[label]
+
+
+class EditStage(_Base):
+    """Turn the keyframes into photographs, check them against the render, try again or give up."""
+
+    name = "edit"
+
+    def setup(self) -> None:
+        """Load the editor, where any frame is to be edited."""
+        super().setup()
+        self.editor: KeyframeEditor | None = None
+        if self.settings.edit.anchors != "none":
+            self.editor = load_editor(self.settings)
+
+    def close(self) -> None:
+        """Let the editor go."""
+        self.editor = None
+
+    def __call__(self, job: Job) -> Job:
+        """Edit the keyframes of a clip together, with one prompt and seed."""
+        edit = self.settings.edit
+        engine = load_frames(self.store, self.pairs.work(job.clip.id, "engine.mkv"))
+        indices = choose_anchors(len(engine), edit.anchors, every=edit.every)
+        prompt = self.prompt(job, edit.prompt)
+        facts: dict[str, Any] = {"anchors": list(indices), "prompt": prompt}
+        if self.editor is None:
+            return job.found(self.name, facts)
+        keyframes = engine[list(indices)]
+        edited = edit_until_good(
+            self.editor, keyframes, prompt=prompt, seed=job.clip.seed, settings=edit, within_model=self.within_model
+        )
+        for index, anchor in zip(indices, edited.frames, strict=True):
+            with self.store.writing(self.pairs.work(job.clip.id, anchor_name(index))) as part:
+                part.write_bytes(encode_image(anchor, ".png"))
+        job = job.found(self.name, facts | {"model": self.editor.describe(), **edited.facts})
+        return job if edited.reason is None else job.reject(self.name, edited.reason)
+
+
+class ControlStage(_Base):
+    """Draw the control video."""
+
+    name = "control"
+
+    def __call__(self, job: Job) -> Job:
+        """Make edges, soft edges, depth or grey of the render."""
+        kind = self.settings.control.kind
+        if kind is not None:
+            engine = load_frames(self.store, self.pairs.work(job.clip.id, "engine.mkv"))
+            depth = load_planes(self.store, self.pairs.work(job.clip.id, "depth.npy")) if kind == "depth" else None
+            control = make_control(engine, kind, depth)
+            name = self.pairs.work(job.clip.id, "control.mkv")
+            write_frames(self.store, name, control, job.clip.cut.frame_rate)
+        return job.found(self.name, {"kind": kind})
+
+
+class PropagateStage(_Base):
+    """Carry the anchors' look over the clip."""
+
+    name = "propagate"
+
+    def setup(self) -> None:
+        """Load the propagator."""
+        super().setup()
+        self.propagator: Propagator | None = load_propagator(self.settings)
+
+    def close(self) -> None:
+        """Let the propagator go."""
+        self.propagator = None
+
+    def __call__(self, job: Job) -> Job:
+        """Make the camera's clip from anchors and control."""
+        assert self.propagator is not None, "set up before the first job"
+        clip = job.clip
+        engine = load_frames(self.store, self.pairs.work(clip.id, "engine.mkv"))
+        has_control = self.settings.control.kind is not None
+        control = load_frames(self.store, self.pairs.work(clip.id, "control.mkv")) if has_control else None
+        prompt = self.prompt(job, self.settings.propagate.prompt)
+        anchors = load_anchors(self.pairs, job)
+        with self.within_model():
+            camera = self.propagator.propagate(engine, anchors, control, prompt=prompt, seed=clip.seed)
+        if camera.shape != engine.shape or camera.dtype != np.uint8:
+            raise MediaError(
+                f"expected uint8 frames {list(engine.shape)} from the propagator {self.propagator.name}, got "
+                f"{camera.dtype} {list(camera.shape)}: mend it"
+            )
+        write_frames(self.store, self.pairs.work(clip.id, "camera.mkv"), camera, clip.cut.frame_rate)
+        return job.found(self.name, {"model": self.propagator.describe(), "prompt": prompt})
+
+
+class ScoreStage(_Base):
+    """Measure the result once; what is kept is decided from the scores."""
+
+    name = "score"
+
+    def setup(self) -> None:
+        """Load the face model; a set is never filtered by identity without it."""
+        super().setup()
+        self.scorer: Scorer | None = Scorer(self.settings.scoring)
+        self.scorer.setup()
+
+    def close(self) -> None:
+        """Let the face model go."""
+        self.scorer = None
+
+    def __call__(self, job: Job) -> Job:
+        """Score the clip against its render."""
+        assert self.scorer is not None, "set up before the first job"
+        engine = load_frames(self.store, self.pairs.work(job.clip.id, "engine.mkv"))
+        camera = load_frames(self.store, self.pairs.work(job.clip.id, "camera.mkv"))
+        anchors = load_anchors(self.pairs, job)
+        with self.within_model():
+            scores = self.scorer.score(engine, camera, anchors)
+        return job.found(self.name, {"model": self.scorer.describe(), "scores": scores})
+
+
+class FinishStage(_Base):
+    """Put the videos in place, then the record that makes the clip part of the set."""
+
+    name = "finish"
+
+    def __init__(self, settings: PairSettings, root: str, thresholds: Thresholds | None = None) -> None:
+        """Take the thresholds that decide, by default those of the settings."""
+        super().__init__(settings, root)
+        self.thresholds = settings.thresholds if thresholds is None else thresholds
+
+    def __call__(self, job: Job) -> Job:
+        """Write engine, camera and control as they are kept, and the record last."""
+        clip, files = job.clip, {}
+        suffix = ".mp4" if self.settings.video.codec == "h264" else ".mkv"
+        for name in ("engine", "camera", "control"):
+            worked = self.pairs.work(clip.id, f"{name}.mkv")
+            if self.store.exists(worked):
+                files[name] = f"videos/{clip.id}/{name}{suffix}"
+                frames = load_frames(self.store, worked)
+                write_frames(self.store, files[name], frames, clip.cut.frame_rate, codec=self.settings.video.codec)
+        anchors = tuple(job.facts.get("edit", {}).get("anchors", ()))
+        for index in anchors:
+            worked = self.pairs.work(clip.id, anchor_name(index))
+            if self.store.exists(worked):
+                files[anchor_name(index).removesuffix(".png")] = f"videos/{clip.id}/{anchor_name(index)}"
+                with self.store.writing(f"videos/{clip.id}/{anchor_name(index)}") as part:
+                    part.write_bytes(self.store.reading(worked).read_bytes())
+        record = self._record(job, anchors, files)
+        write_text(self.store, f"records/{clip.id}.json", record.as_json())
+        self.pairs.clear(clip.id)
+        return job
+
+    def _record(self, job: Job, anchors: tuple[int, ...], files: Mapping[str, str]) -> Record:
+        models = {_ROLES[stage]: facts["model"] for stage, facts in job.facts.items() if "model" in facts}
+        prompts = {stage: facts["prompt"] for stage, facts in job.facts.items() if "prompt" in facts}
+        known = ("model", "prompt", "scores", "anchors")
+        left = {s: {k: v for k, v in facts.items() if k not in known} for s, facts in job.facts.items()}
+        scores = job.facts.get("score", {}).get("scores", {})
+        reason = job.reason if job.rejected_at is not None else in_words(decide(scores, self.thresholds))
+        return Record(
+            clip=job.clip,
+            settings=self.settings.digest,
+            prompts=prompts,
+            anchors=anchors,
+            models=models,
+            facts={stage: facts for stage, facts in left.items() if facts},
+            scores=scores,
+            accepted=reason is None,
+            reason=reason,
+            rejected_at=job.rejected_at,
+            files=files,
+        )
+
+
+def make_stages(settings: PairSettings, root: str, thresholds: Thresholds | None = None) -> list[Stage]:
+    """Make the stages in their order; nothing is loaded yet."""
+    return [
+        SampleStage(settings, root),
+        EditStage(settings, root),
+        ControlStage(settings, root),
+        PropagateStage(settings, root),
+        ScoreStage(settings, root),
+        FinishStage(settings, root, thresholds),
+    ]
+
+
+def anchor_name(index: int) -> str:
+    """Name the file of an edited frame."""
+    return f"anchor_{index:04d}.png"
+
+
+def load_anchors(pairs: PairSet, job: Job) -> dict[int, Frames]:
+    """Read the edited frames of a clip, by their place in it."""
+    indices = job.facts.get("edit", {}).get("anchors", ())
+    names = {index: pairs.work(job.clip.id, anchor_name(index)) for index in indices}
+    return {index: read_image(pairs.store.reading(name)) for index, name in names.items() if pairs.store.exists(name)}
