@@ -10,6 +10,7 @@ import pytest
 from pair_sets import make_set, record_of
 from realmaster.data.manifest import read_manifest
 from realmaster.errors import DataError
+from realmaster.pairs.pair_set import Failure, PairSet
 from realmaster.pairs.record import read_record, read_records, write_record
 from realmaster.pairs.redecide import redecide
 from realmaster.pairs.splits import split_set
@@ -126,6 +127,8 @@ def test_a_set_is_counted(tmp_path: Path) -> None:
     text = as_text(stats)
     assert "4, 2 kept (50%)" in text
     assert "identity, lowest cosine" in text
+    PairSet(folder).set_aside(Failure("dock-0001", "edit", "expected a frame, got none: mend it"))
+    assert "4, 2 kept (50%); 1 more set aside" in as_text(set_stats(folder))
     json.dumps(stats.as_json(), allow_nan=False)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pair_sets import make_set, record_of, write_clip_files
 from realmaster.errors import DataError, RealMasterError
+from realmaster.pairs.pair_set import Failure, PairSet
 from realmaster.pairs.record import write_record
 from realmaster.pairs.sheet import write_sheet
 from realmaster.pairs.sheet_pictures import take_picture
@@ -52,6 +53,13 @@ def test_a_clip_that_was_given_up_or_lost_its_files_is_shown_with_its_reason(tmp
     assert "over-edited: 0.2" in page
     assert '"rules": ["edit"]' in page
     assert "found nothing there" in page
+
+
+def test_a_clip_that_failed_is_named_with_its_stage(tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "set", record_of("alley-0001"))
+    PairSet(folder).set_aside(Failure("dock-0001", "edit", "expected a frame, got none: mend it"))
+    write_sheet(folder, tmp_path / "sheet.html", width=32)
+    assert "dock-0001 is set aside since edit: expected a frame" in (tmp_path / "sheet.html").read_text("utf-8")
 
 
 def test_what_people_wrote_cannot_break_out_of_the_page(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from realmaster import __version__
 from realmaster.errors import DataError, MediaError
 from realmaster.media.output import temporary
+from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.record import Record, read_records
 from realmaster.pairs.scores import heading, in_order, written
 from realmaster.pairs.sheet_pictures import ClipPicture, take_picture
@@ -74,6 +75,7 @@ def write_sheet(
             progress(number, len(chosen))
     if len(chosen) < len(wanted):
         notes.insert(0, f"{len(chosen)} of {len(wanted)} clips are here, chosen at even distances; --limit shows more.")
+    notes += [f"{f.clip} is set aside since {f.stage}: {f.reason}" for f in PairSet(folder).failures().values()]
     names = in_order(sorted({name for record in chosen for name in record.scores}))
     html = Template(_asset("sheet.html")).substitute(
         style=files("realmaster.evaluation").joinpath("assets", "page.css").read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.record import Record, read_records
 from realmaster.pairs.scores import heading, in_order, written
 from realmaster.pairs.sheet import rules_of
@@ -36,6 +37,7 @@ class SetStats:
 
     num_clips: int
     num_kept: int
+    num_set_aside: int  # clips that failed and have no record
     seconds: float  # of the kept clips
     num_bytes: int  # of all files
     splits: dict[str, int]  # kept clips of each
@@ -69,6 +71,7 @@ def set_stats(folder: Path) -> SetStats:
     return SetStats(
         num_clips=len(records),
         num_kept=len(kept),
+        num_set_aside=len(PairSet(folder).failures()),
         seconds=sum(cut.num_frames / cut.frame_rate for cut in cuts),
         num_bytes=sum(_size(folder, record) for record in records),
         splits=dict(sorted(Counter(record.clip.split for record in kept).items())),
@@ -82,8 +85,9 @@ def set_stats(folder: Path) -> SetStats:
 def as_text(stats: SetStats) -> str:
     """Write the numbers for people."""
     share = f" ({stats.num_kept / stats.num_clips:.0%})" if stats.num_clips else ""
+    aside = f"; {stats.num_set_aside} more set aside" if stats.num_set_aside else ""
     lines = [
-        f"clips     {stats.num_clips}, {stats.num_kept} kept{share}",
+        f"clips     {stats.num_clips}, {stats.num_kept} kept{share}{aside}",
         f"kept      {stats.seconds:.0f} s of film, {stats.num_bytes / 1e6:.1f} MB with what was dropped",
         f"splits    {_counts(stats.splits)}",
         f"sizes     {_counts(stats.sizes)}",
