@@ -1,7 +1,7 @@
 """The data engine against the truth: every strategy, the editor alone, and the model that reads the whole render.
 
     python benchmarks/pairs.py --pairs PAIRS                     the ablation of the paper, on exact pairs
-    python benchmarks/pairs.py --pairs PAIRS --adapter FILE      and an adapter of yours beside the shipped model
+    python benchmarks/pairs.py --pairs PAIRS --adapter "taught by the pipeline=FILE"     and adapters of yours
     python benchmarks/pairs.py --pairs PAIRS --profile wan2.2-a14b --limit 4
 
 Exact pairs know what a photograph of each render looks like, so PSNR and SSIM are against the truth; edges and flicker
@@ -83,7 +83,8 @@ def main(arguments: list[str] | None = None) -> Path | None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--profile", default="nano")
     parser.add_argument("--model-dir", type=Path, help="folder with the profile's weights")
-    parser.add_argument("--adapter", type=Path, help="an adapter of yours, on the profile's base")
+    parser.add_argument("--adapter", action="append", default=[], metavar="NAME=FILE", help="on the profile's base")
+    parser.add_argument("--only", action="append", help="methods by their names; all others are left out")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -141,15 +142,20 @@ def build(given: argparse.Namespace) -> tuple[dict[str, Method], dict[str, Any]]
     methods["editor on every frame"] = lambda clip: edit_each(editor, clip, given.seed)
     for strategy in STRATEGIES:
         methods[strategy.name] = propagation(strategy, editor, propagator, given.seed)
-    methods["model (reads the whole render)"] = lambda clip: model.translate_frames(
-        clip.engine, prompt=clip.caption, seed=given.seed
-    )
-    if given.adapter is not None:
-        adapted = Translator.from_profile(given.profile, adapter=given.adapter, model_dir=given.model_dir)
-        methods["adapter of yours"] = lambda clip: adapted.translate_frames(
-            clip.engine, prompt=clip.caption, seed=given.seed
+    methods["model (reads the whole render)"] = translation(model, given.seed)
+    for named in given.adapter:
+        name, _, file = named.partition("=")
+        methods[name] = translation(
+            Translator.from_profile(given.profile, adapter=file, model_dir=given.model_dir), given.seed
         )
+    if given.only:
+        methods = {name: method for name, method in methods.items() if name in given.only}
     return methods, {"editor": editor.describe(), "propagator": propagator.describe()}
+
+
+def translation(translator: Any, seed: int) -> Method:
+    """Make the method that reads the render as a reference, in one pass."""
+    return lambda clip: translator.translate_frames(clip.engine, prompt=clip.caption, seed=seed)
 
 
 def edit_each(editor: KeyframeEditor, clip: Clip, seed: int) -> Frames:
