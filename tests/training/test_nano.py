@@ -16,7 +16,7 @@ from realmaster.models.loading import load_parts
 from realmaster.models.reference import ReferenceAttention
 from realmaster.models.vace import condition_channels, grow_vace
 from realmaster.training.captions import WEATHER, all_captions, vary_caption
-from realmaster.training.initialise import start_local
+from realmaster.training.initialise import start_copying, start_local, start_reading
 from realmaster.training.nano import NanoRecipe, hold_out, scene_of, train_nano
 from realmaster.types import ClipInfo
 
@@ -141,6 +141,29 @@ def test_a_local_start_attends_to_the_reference_token_at_its_own_place() -> None
         plain = attention.denoise(noisy, torch.tensor(1000.0), text, attention.encode(reference * 0, text))
     difference = (changed - plain).square().sum(dim=1)[0, 0]
     assert int(difference.argmax()) == 1 * 4 + 2
+
+
+def test_the_first_prediction_is_a_copy_of_the_reference() -> None:
+    torch.manual_seed(0)
+    sizes = NanoRecipe.from_mapping(RECIPE, source="test").sizes.transformer
+    transformer = sizes.build(z_dim=8, text_dim=16)
+    start_reading(transformer)
+    reference, noise = torch.randn(2, 1, 8, 1, 6, 8)
+    text = torch.zeros(1, 4, 16)
+    with ReferenceAttention(transformer) as attention, torch.no_grad():
+        cache = attention.encode(reference, text)
+        predicted = noise - attention.denoise(noise, torch.tensor(1000.0), text, cache)
+    assert float(torch.corrcoef(torch.stack([predicted.flatten(), reference.flatten()]))[0, 1]) > 0.7
+    assert abs(float(torch.corrcoef(torch.stack([predicted.flatten(), noise.flatten()]))[0, 1])) < 0.4
+
+
+def test_a_transformer_too_narrow_to_copy_starts_without(caplog: pytest.LogCaptureFixture) -> None:
+    transformer = NanoRecipe.from_mapping(RECIPE, source="test").sizes.transformer.build(z_dim=24, text_dim=16)
+    before = transformer.proj_out.weight.clone()
+    with caplog.at_level("INFO"):
+        start_copying(transformer)
+    assert torch.equal(transformer.proj_out.weight, before)
+    assert "no room to copy 24 latents" in caplog.text
 
 
 def test_captions_keep_their_weather_when_reworded() -> None:

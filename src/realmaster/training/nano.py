@@ -21,7 +21,7 @@ from realmaster.models.nano import NanoSizes
 from realmaster.models.text import build_tokenizer
 from realmaster.training.autoencoder import AutoencoderSettings, train_autoencoder
 from realmaster.training.captions import all_captions
-from realmaster.training.initialise import start_local
+from realmaster.training.initialise import start_reading
 from realmaster.training.latents import PoolSettings
 from realmaster.training.loop import LoopSettings
 from realmaster.training.transformer import FlowSettings, train_base, train_reference
@@ -180,7 +180,7 @@ def _untrained(parts: Path, recipe: NanoRecipe, device: str) -> Models:
         all_captions(), vocab_size=sizes.text_encoder.vocab_size, max_length=sizes.text_encoder.max_length
     )
     transformer = sizes.transformer.build(z_dim=sizes.autoencoder.z_dim, text_dim=sizes.text_encoder.d_model)
-    start_local(transformer)
+    start_reading(transformer)
     return Models(
         autoencoder=AutoencoderKLWan.from_pretrained(parts / "vae").requires_grad_(False).eval().to(device),
         tokenizer=tokenizer,
