@@ -46,8 +46,8 @@ def start_local(transformer: Any, *, sharpness: float = 8.0, share: float = 0.5)
     """Set the queries and keys of a share of each layer's heads to a constant, so that they attend by place.
 
     With queries and keys that are one constant vector, rotary positions make the score depend on the offset alone, and
-    it is highest at offset 0. `sharpness` is the score lost one token away, roughly, in nats times 2. The energy sits in
-    the two fastest frequencies of each axis: the fastest tells neighbours apart, the second removes its repeat six
+    it is highest at offset 0. `sharpness` is the score lost one token away, roughly, in nats times 2. The energy sits
+    in the two fastest frequencies of each axis: the fastest tells neighbours apart, the second removes its repeat six
     tokens away.
     """
     for block in transformer.blocks:
