@@ -33,7 +33,7 @@ LATENTS_STD = (
 
 def write_wan22(folder: Path, *, seed: int = 0) -> Path:
     """Write a tiny Wan2.2-T2V-A14B: `transformer` for high noise, `transformer_2` for low; give the folder."""
-    _write_common(folder, seed=seed)
+    write_common(folder, seed=seed)
     for number, part in enumerate(("transformer", "transformer_2")):
         tiny_transformer(seed + number).save_pretrained(folder / part, max_shard_size="200KB")
     _write_index(folder, {"transformer_2": ["diffusers", "WanTransformer3DModel"], "boundary_ratio": 0.875})
@@ -42,7 +42,7 @@ def write_wan22(folder: Path, *, seed: int = 0) -> Path:
 
 def write_wan21(folder: Path, *, seed: int = 0) -> Path:
     """Write a tiny Wan2.1-T2V-1.3B: one transformer; give the folder."""
-    _write_common(folder, seed=seed)
+    write_common(folder, seed=seed)
     tiny_transformer(seed).save_pretrained(folder / "transformer", max_shard_size="200KB")
     _write_index(folder, {})
     return folder
@@ -75,7 +75,8 @@ def tiny_transformer(seed: int, **changes: object) -> WanTransformer3DModel:
     return model.requires_grad_(False)
 
 
-def _write_common(folder: Path, *, seed: int) -> None:
+def write_common(folder: Path, *, seed: int) -> None:
+    """Write what all of them share: autoencoder, tokenizer, text encoder, scheduler."""
     torch.manual_seed(seed + 100)
     folder.mkdir(parents=True, exist_ok=True)
     AutoencoderKLWan(

@@ -64,9 +64,17 @@ def grow_vace(base: Any, layers: Sequence[int], num_channels: int) -> Any:
 
     `layers` are the base's blocks that get a hint, 0 among them; each copy begins as its block. The kept latents enter
     as the base's own do, so that anchors are read from the first step on; what goes out begins at zero.
+
+    Raises:
+        ConfigError: the base has no such blocks.
     """
     from diffusers import WanVACETransformer3DModel
 
+    if 0 not in layers or max(layers) >= base.config.num_layers:
+        raise ConfigError(
+            f"expected layers with 0 among them and below {base.config.num_layers}, the blocks of this base, got "
+            f"{list(layers)}: choose others"
+        )
     settings = {name: value for name, value in base.config.items() if not name.startswith("_")}
     settings.pop("pos_embed_seq_len", None)
     model = WanVACETransformer3DModel(**settings, vace_layers=list(layers), vace_in_channels=num_channels)
