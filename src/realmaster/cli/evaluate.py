@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from click.core import ParameterSource
@@ -11,11 +11,16 @@ from click.core import ParameterSource
 from realmaster.cli.early import refuse_missing, refuse_profile
 from realmaster.cli.progress import progress_bar
 from realmaster.cli.values import Device, Number
+from realmaster.errors import ConfigError
 
-CONFIG_OPTIONS = ("against", "output", "workers")
+if TYPE_CHECKING:
+    from realmaster.evaluation.comparison_settings import ComparisonSettings
+    from realmaster.evaluation.run import Absent, Spread
+
+CONFIG_OPTIONS = ("against", "output", "pairs", "workers", "words", "executor", "ray_address")
 PAIRS_OPTIONS = (
     *("profile", "adapter", "reference", "split", "limit", "num_inference_steps", "guidance_scale", "seed"),
-    *("baselines", "model", "json_path", "overwrite", "device"),
+    *("baselines", "model", "json_path", "overwrite"),
 )
 
 
@@ -36,7 +41,11 @@ PAIRS_OPTIONS = (
 @click.option("--device", type=Device(), help="cpu, cuda, cuda:1 or mps.  [default: the fastest there is]")
 @click.option("--against", metavar="FILE", help="CONFIG: exit 1 where ours is worse than this summary.json.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="CONFIG: instead of its output.")
+@click.option("--pairs", metavar="FOLDER", help="CONFIG: instead of the folder `pairs`, wherever it is named.")
 @click.option("--workers", type=click.IntRange(1, 256), help="CONFIG: processes.  [default: the configuration's]")
+@click.option("--set", "words", multiple=True, metavar="NAME=VALUE", help="CONFIG: change a setting; repeatable.")
+@click.option("--executor", type=click.Choice(["local", "ray"]), help="CONFIG: where it is measured.  [default: local]")
+@click.option("--ray-address", metavar="ADDRESS", help="CONFIG: a Ray cluster.  [default: one on this machine]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar; table, warnings and errors stay.")
 @click.pass_context
 def command(
@@ -57,7 +66,11 @@ def command(
     device: str | None,
     against: str | None,
     output: Path | None,
+    pairs: str | None,
     workers: int | None,
+    words: tuple[str, ...],
+    executor: Literal["local", "ray"] | None,
+    ray_address: str | None,
     quiet: bool,
 ) -> None:
     """Score a profile on the exact pairs in the folder PAIRS, or compare methods as CONFIG.yaml says.
@@ -66,24 +79,33 @@ def command(
     transforms fitted on the training split, the model, and the truth; then how often the output follows a prompt's
     weather.
 
-    CONFIG.yaml: measures clips that are there already, any number of methods by any metrics, and writes results.jsonl,
-    tables (Markdown, CSV, LaTeX) and a page. What was measured before is kept. docs/evaluation.md explains each metric.
+    CONFIG.yaml: measures any number of methods by any metrics and writes results.jsonl, tables (Markdown, CSV, LaTeX)
+    and a page. Clips of methods that are baselines are made first. What was made and measured before is kept.
+    docs/evaluation.md explains each metric, docs/baselines.md each baseline.
     """
     is_config = Path(source).suffix.lower() in (".yaml", ".yml")
     _refuse_options(context, set(CONFIG_OPTIONS) if not is_config else set(PAIRS_OPTIONS), is_config=is_config)
     if is_config:
-        _compare(Path(source), against=against, output=output, workers=workers, quiet=quiet)
+        if ray_address is not None and executor != "ray":
+            raise click.UsageError("expected --executor ray with --ray-address: add it")
+        changes = {"output": None if output is None else str(output), "workers": workers}
+        _compare(
+            read_settings(
+                Path(source), words, {name: value for name, value in changes.items() if value is not None}, pairs=pairs
+            ),
+            against=against, device=device, spread=_spread(executor, ray_address), quiet=quiet,
+        )  # fmt: skip
         return
-    pairs = source
+    folder = source
     if not baselines and not model:
         raise click.UsageError("expected something to score, got --no-baselines and --no-model: leave one out")
     from realmaster.data.pair_set import read_rows
     from realmaster.media.output import check_output
 
     if json_path is not None:
-        check_output(json_path, overwrite=overwrite, inputs=[pairs])
+        check_output(json_path, overwrite=overwrite, inputs=[folder])
 
-    read_rows(Path(pairs), split)  # a folder that is no pair set is refused before a model is loaded
+    read_rows(Path(folder), split)  # a folder that is no pair set is refused before a model is loaded
     translate = None
     if model:
         refuse_missing(adapter, None)
@@ -102,14 +124,16 @@ def command(
     from realmaster.evaluation.weather import weather_agreement
 
     with progress_bar(quiet=quiet, unit="clip") as progress:
-        scores = score_pairs(translate, pairs, split, limit=limit, name=profile, baselines=baselines, progress=progress)
+        scores = score_pairs(
+            translate, folder, split, limit=limit, name=profile, baselines=baselines, progress=progress
+        )
     for warning in scores.warnings:
         click.echo(f"realmaster: warning: {warning}", err=True)
     click.echo(as_markdown(scores))
     agreement = None
     if translate is not None:
         with progress_bar(quiet=quiet, unit="clip") as progress:
-            agreement = weather_agreement(translate, pairs, split, limit=limit, progress=progress)
+            agreement = weather_agreement(translate, folder, split, limit=limit, progress=progress)
         click.echo(as_sentence(agreement))
     if json_path is not None:
         settings = {
@@ -134,22 +158,84 @@ def _refuse_options(context: click.Context, foreign: set[str], *, is_config: boo
             raise click.UsageError(f"expected no {parameter.opts[0]} with {where}: it belongs to {other}")
 
 
-def _compare(config: Path, *, against: str | None, output: Path | None, workers: int | None, quiet: bool) -> None:
-    """Run a comparison: rows, tables, page, guard."""
+def read_settings(
+    config: Path, words: tuple[str, ...], changes: dict[str, Any], *, pairs: str | None = None
+) -> ComparisonSettings:
+    """Read a comparison's settings, with changes by dotted names, and another folder for `pairs`.
+
+    Raises:
+        ConfigError: the file or a change does not fit.
+    """
     from realmaster.evaluation.comparison_settings import ComparisonSettings
+    from realmaster.models.profiles import read_changes
+
+    values = ComparisonSettings.from_yaml(config).model_dump(mode="json", exclude_unset=True)
+    for name, value in {**read_changes(words), **changes}.items():
+        *groups, last = name.split(".")
+        place: Any = values
+        for group in groups:
+            place = place.setdefault(group, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise ConfigError(f"{config}: {name}: expected a setting of a comparison, found no such group: correct it")
+        place[last] = value
+    if pairs is not None:
+        values = _moved(values, pairs)
+    return ComparisonSettings.from_mapping(values, source=str(config))
+
+
+def _moved(value: Any, folder: str) -> Any:
+    """Put another folder in place of the pair set `pairs`, in every value that names it or a file in it."""
+    if isinstance(value, dict):
+        return {name: _moved(inner, folder) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_moved(inner, folder) for inner in value]
+    if isinstance(value, str) and (value == "pairs" or value.startswith("pairs/")):
+        return folder.rstrip("/") + value.removeprefix("pairs")
+    return value
+
+
+def _spread(executor: str | None, address: str | None) -> Spread | None:
+    """Give what measures scenes somewhere else than in this machine's processes."""
+    if executor != "ray":
+        return None
+    from realmaster.cluster.connect import RaySettings
+    from realmaster.cluster.scenes import spread_over_ray
+
+    return spread_over_ray(RaySettings(address=address))
+
+
+def _make(settings: ComparisonSettings, *, device: str | None, quiet: bool) -> tuple[ComparisonSettings, Absent]:
+    """Train and make what the methods lack, and say what that took."""
+    if not settings.made:
+        return settings, {}
+    from realmaster.cli.trained import train_missing
+    from realmaster.evaluation.made import make_clips
+
+    settings = train_missing(settings, quiet=quiet)
+    made, absent = make_clips(
+        settings, device=device, progress=lambda name: progress_bar(quiet=quiet, unit="clip", title=name)
+    )
+    for name, done in made.items():
+        if done.made:
+            click.echo(f"{name}: {len(done.made)} clips made in {done.seconds:.1f} s, {len(done.kept)} kept")
+    return settings, absent
+
+
+def _compare(
+    settings: ComparisonSettings, *, against: str | None, device: str | None, spread: Spread | None, quiet: bool
+) -> None:
+    """Run a comparison: clips, rows, tables, page, guard."""
     from realmaster.evaluation.guard import guard, read_baseline
 
-    settings = ComparisonSettings.from_yaml(config)
-    changes = {name: value for name, value in (("output", output), ("workers", workers)) if value is not None}
-    settings = settings.model_copy(update=changes)
     baseline = None if against is None else read_baseline(Path(against), settings.our_method)
     from realmaster.evaluation.comparison import compare
     from realmaster.evaluation.comparison_page import write_page
     from realmaster.evaluation.comparison_table import FILES, as_markdown, write_tables
     from realmaster.evaluation.run import evaluate
 
+    settings, absent = _make(settings, device=device, quiet=quiet)
     with progress_bar(quiet=quiet, unit="clip") as progress:
-        results = evaluate(settings, progress=progress)
+        results = evaluate(settings, progress=progress, absent=absent, spread=spread)
     comparison = compare(
         results.rows,
         settings.chosen_metrics(),

@@ -13,12 +13,13 @@ Progress = Callable[[int, int | None], None]
 
 
 @contextmanager
-def progress_bar(*, quiet: bool = False, unit: str = "frame") -> Iterator[Progress]:
+def progress_bar(*, quiet: bool = False, unit: str = "frame", title: str | None = None) -> Iterator[Progress]:
     """Give a function of (done, total or None) that draws the bar; nothing is drawn when stderr is no terminal."""
     with tqdm(
         disable=True if quiet else None,
         file=sys.stderr,
         unit=unit,
+        desc=title,
         ncols=min(shutil.get_terminal_size().columns, 100),  # 80 where a terminal does not know its size,
         nrows=20,  # for which tqdm's own measure would draw nothing
         smoothing=0.1,

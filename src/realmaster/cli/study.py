@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -72,7 +75,7 @@ def serve(folder: Path, host: str, port: int, public_url: str | None) -> None:
 
 
 @command.command(short_help="Let scripted people take part in a copy.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="FOLDER|FILE", type=click.Path(path_type=Path))
 @click.option("--people", "num_people", type=click.IntRange(1), default=6, show_default=True, help="Scripted people.")
 @click.option(
     "--careless",
@@ -105,7 +108,10 @@ def rehearse(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Walk scripted people through a copy of the study in a headless browser, and show what the results would say."""
+    """Walk scripted people through a copy of the study in a headless browser, and show what the results would say.
+
+    FOLDER is a study, or FILE its settings (YAML), from which a study is made for the rehearsal alone.
+    """
     require("fastapi", extra="study")
     require("uvicorn", extra="study")
     from realmaster.web.study.rehearsal import rehearse as run
@@ -116,9 +122,13 @@ def rehearse(
     _check_output(output, folder, overwrite=overwrite)
     if screenshots is not None and not screenshots.is_dir():
         raise click.UsageError(f"--screenshots: expected a folder, {screenshots} is none: make it first")
-    with open_browser() as browser, progress_bar(quiet=quiet, unit="person") as progress:
+    with (
+        _made_for_now(folder) as study,
+        open_browser() as browser,
+        progress_bar(quiet=quiet, unit="person") as progress,
+    ):
         found = run(
-            folder,
+            study,
             browser,
             num_people=num_people,
             num_careless=num_careless,
@@ -151,6 +161,21 @@ def results(folder: Path, output: Path | None, as_json: bool, overwrite: bool) -
     if output is not None:
         for path in write_results(found, output):
             click.echo(f"wrote {path}", err=as_json)
+
+
+@contextmanager
+def _made_for_now(place: Path) -> Iterator[Path]:
+    """Give a study's folder: the one there is, or one made of a YAML file and removed at the end."""
+    if place.suffix.lower() not in (".yaml", ".yml"):
+        yield place
+        return
+    from realmaster.web.study.make import make_study
+    from realmaster.web.study.settings import StudySettings
+
+    settings = StudySettings.from_yaml(place)
+    with tempfile.TemporaryDirectory(prefix="study-") as name:
+        make_study(settings, Path(name) / "study", root=place.absolute().parent)
+        yield Path(name) / "study"
 
 
 def _check_output(output: Path | None, folder: Path, *, overwrite: bool) -> None:

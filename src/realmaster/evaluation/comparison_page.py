@@ -102,7 +102,7 @@ def _player(scene: Scene, why: str, settings: ComparisonSettings) -> Player | No
     except MediaError:
         return None  # its rows say why
     layers = {"render": opened.render}
-    for method, pattern in settings.methods.items():
+    for method, pattern in settings.patterns.items():
         output = scene.output(pattern)
         if output is None or pattern == RENDER:
             continue

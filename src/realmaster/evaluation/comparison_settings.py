@@ -9,6 +9,7 @@ import glob
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,9 +18,11 @@ from realmaster.data.pair_set import PairRow, read_rows
 from realmaster.errors import ConfigError
 from realmaster.evaluation.metrics.metric import Metric
 from realmaster.evaluation.metrics.registry import find_metrics
+from realmaster.evaluation.rows import file_name
 from realmaster.evaluation.tools import ToolSettings
 
 RENDER, TRUTH = "{render}", "{truth}"  # methods that are no method: the untouched input, and the ceiling
+MADE_SUFFIX = ".mkv"  # of clips that a comparison makes: without loss
 _CLIP = "{clip}"
 
 
@@ -33,6 +36,7 @@ class ClipSettings(Settings):
     labels: str | None = Field(None, description="pattern of folders of labels, as `realmaster render` writes them")
     names: tuple[str, ...] | None = Field(None, description="these clips only")
     limit: int | None = Field(None, ge=1, description="the first clips only")
+    caption: str = Field("", description="what is seen, for baselines, where clips have no captions of their own")
 
     @model_validator(mode="after")
     def _one_source(self) -> ClipSettings:
@@ -52,14 +56,31 @@ class GridSettings(Settings):
     num_frames: int | None = Field(None, ge=1, le=1024, description="the first frames only")
 
 
+class TrainedHere(Settings):
+    """An adapter that the comparison trains first, where it is not there yet: a config, and what is changed in it."""
+
+    config: Path = Field(description="of `realmaster train`")
+    settings: dict[str, Any] = Field({}, description="what is changed in it, by dotted names; output for one")
+
+
+class MadeMethod(Settings):
+    """A method whose clips the comparison makes itself, where they are not there yet: a baseline and its settings."""
+
+    baseline: str = Field(description="its name; `realmaster baselines list` has them")
+    settings: dict[str, Any] = Field({}, description="what it is told, by dotted names")
+    seed: int = Field(0, ge=0, description="of every clip")
+    train: TrainedHere | None = Field(None, description="train the adapter first (baseline realmaster)")
+
+
 class ComparisonSettings(Settings):
     """Everything about one comparison."""
 
     title: str = Field("Evaluation", description="heading of the report")
     output: Path = Field(description="folder for rows, tables and the page; a second run goes on with it")
     clips: ClipSettings
-    methods: dict[str, str] = Field(
-        min_length=1, description="name: pattern with {clip}; {render} and {truth} are the clips themselves"
+    methods: dict[str, str | MadeMethod] = Field(
+        min_length=1,
+        description="name: pattern with {clip}; {render} and {truth} are the clips themselves; or a baseline to run",
     )
     ours: str | None = Field(None, description="method that is tested against the best baseline; null is the first")
     baselines: tuple[str, ...] | None = Field(
@@ -73,16 +94,19 @@ class ComparisonSettings(Settings):
 
     @field_validator("methods")
     @classmethod
-    def _methods_have_clips(cls, methods: dict[str, str]) -> dict[str, str]:
+    def _methods_have_clips(cls, methods: dict[str, str | MadeMethod]) -> dict[str, str | MadeMethod]:
         for name, pattern in methods.items():
             if not name.strip() or len(name) > 80 or re.search(r"[\x00-\x1f]", name):
                 raise ValueError(f"expected a name of 1 to 80 characters for each method, got {name!r}")
-            if pattern not in (RENDER, TRUTH) and _CLIP not in pattern:
+            if isinstance(pattern, str) and pattern not in (RENDER, TRUTH) and _CLIP not in pattern:
                 raise ValueError(f"expected {_CLIP}, {RENDER} or {TRUTH} for the method {name!r}, got {pattern!r}")
         return methods
 
     @model_validator(mode="after")
     def _names_are_known(self) -> ComparisonSettings:
+        names = [file_name(name).lower() for name in self.made]
+        if len(set(names)) < len(names):
+            raise ValueError("expected methods whose names differ by more than upper and lower case")
         for name in (*(() if self.ours is None else (self.ours,)), *(self.baselines or ())):
             if name not in self.methods:
                 raise ValueError(f"expected one of the methods {', '.join(self.methods)}, got {name!r}")
@@ -101,6 +125,23 @@ class ComparisonSettings(Settings):
         return tuple(
             name for name, pattern in self.methods.items() if name != self.our_method and pattern not in (RENDER, TRUTH)
         )
+
+    @property
+    def made(self) -> dict[str, MadeMethod]:
+        """The methods whose clips the comparison makes."""
+        return {name: method for name, method in self.methods.items() if isinstance(method, MadeMethod)}
+
+    @property
+    def patterns(self) -> dict[str, str]:
+        """Where each method's clips are: as told, or in the output folder where the comparison makes them."""
+        return {
+            name: pattern if isinstance(pattern, str) else str(self.clips_folder(name) / f"{_CLIP}{MADE_SUFFIX}")
+            for name, pattern in self.methods.items()
+        }
+
+    def clips_folder(self, method: str) -> Path:
+        """Where the clips of a method go that the comparison makes."""
+        return self.output / "clips" / file_name(method)
 
     def chosen_metrics(self) -> list[Metric]:
         """The metrics, in the order of the tables.
@@ -135,8 +176,10 @@ def find_scenes(settings: ComparisonSettings) -> list[Scene]:
         ConfigError: there are none, or a method has none of them.
     """
     scenes = list_scenes(settings.clips)
-    for method, pattern in settings.methods.items():
-        if not any(path is not None and _is_there(path) for path in (scene.output(pattern) for scene in scenes)):
+    for method, pattern in settings.patterns.items():
+        if method not in settings.made and not any(
+            path is not None and _is_there(path) for path in (scene.output(pattern) for scene in scenes)
+        ):
             where = "clips.truth" if pattern == TRUTH else pattern
             raise ConfigError(
                 f"method {method!r}: expected clips at {where} such as {scenes[0].output(pattern)}, "

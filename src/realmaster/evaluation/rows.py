@@ -71,7 +71,7 @@ class RowFolder:
             part.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
 
     def _file(self, method: str, clip: str) -> Path:
-        return self._folder / _name(method) / f"{_name(clip)}.json"
+        return self._folder / file_name(method) / f"{file_name(clip)}.json"
 
 
 def write_results(path: Path, rows: Iterable[Row]) -> None:
@@ -84,7 +84,7 @@ def write_results(path: Path, rows: Iterable[Row]) -> None:
         part.write_text("".join(json.dumps(asdict(row), allow_nan=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def _name(text: str) -> str:
+def file_name(text: str) -> str:
     """Make a file name of a name; other names get other files."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:60]
     return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

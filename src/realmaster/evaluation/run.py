@@ -12,7 +12,7 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,9 @@ from realmaster.evaluation.tools import Tools
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int | None], None]
+Absent = Mapping[str, Mapping[str, str]]  # method, clip ("" is all of them): why it could not be made
+Measured = tuple[list[Row], int]  # the rows of a scene, and how many of them were measured now
+Spread = Callable[[ComparisonSettings, Sequence[Scene], Absent], Iterator[Measured]]
 
 
 @dataclass(frozen=True)
@@ -37,24 +40,32 @@ class Results:
     num_measured: int
 
 
-def evaluate(settings: ComparisonSettings, *, progress: Progress | None = None) -> Results:
+def evaluate(
+    settings: ComparisonSettings,
+    *,
+    progress: Progress | None = None,
+    absent: Absent | None = None,
+    spread: Spread | None = None,
+) -> Results:
     """Measure whatever has not been measured, and write `results.jsonl`.
 
     Args:
         settings: the comparison.
         progress: called with (clips of methods done, in all).
+        absent: clips that could not be made, with the reason.
+        spread: measures scenes somewhere else and gives their rows in order; None takes this machine's processes.
 
     Raises:
         ConfigError: there are no clips, or a method or metric is not known.
         OutputError: the output folder cannot be written.
     """
-    metrics = settings.chosen_metrics()
+    settings.chosen_metrics()  # a name that is no metric's is refused here
     scenes = find_scenes(settings)
     check_folder(settings.output)
     total = len(scenes) * len(settings.methods)
     rows: list[Row] = []
     num_measured = 0
-    for done, (of_scene, measured) in enumerate(_all(settings, metrics, scenes), start=1):
+    for done, (of_scene, measured) in enumerate((spread or _here)(settings, scenes, absent or {}), start=1):
         rows += of_scene
         num_measured += measured
         if progress is not None:
@@ -81,31 +92,32 @@ def check_folder(folder: Path) -> None:
         ) from error
 
 
-def _all(settings: ComparisonSettings, metrics: list[Metric], scenes: list[Scene]) -> Iterator[tuple[list[Row], int]]:
+def _here(settings: ComparisonSettings, scenes: Sequence[Scene], absent: Absent) -> Iterator[Measured]:
+    """Measure in this process, or in several of this machine."""
     if settings.workers == 1 or len(scenes) == 1:
-        worker = SceneWorker(settings)
+        worker = SceneWorker(settings, absent)
         for scene in scenes:
             yield worker.measure(scene)
         return
     context = multiprocessing.get_context("spawn")  # a fork would share torch's and OpenCV's threads
     count = min(settings.workers, len(scenes))
-    with ProcessPoolExecutor(count, context, initializer=_start, initargs=(settings,)) as pool:
+    with ProcessPoolExecutor(count, context, initializer=_start, initargs=(settings, absent)) as pool:
         yield from pool.map(_measure, scenes)
 
 
 _worker: SceneWorker | None = None
 
 
-def _start(settings: ComparisonSettings) -> None:
+def _start(settings: ComparisonSettings, absent: Absent) -> None:
     global _worker
     import cv2
 
     cv2.setNumThreads(1)  # the processes share the cores
     os.environ["OMP_NUM_THREADS"] = "1"  # read by torch and onnxruntime, which are loaded later, if at all
-    _worker = SceneWorker(settings)
+    _worker = SceneWorker(settings, absent)
 
 
-def _measure(scene: Scene) -> tuple[list[Row], int]:
+def _measure(scene: Scene) -> Measured:
     assert _worker is not None
     return _worker.measure(scene)
 
@@ -113,22 +125,25 @@ def _measure(scene: Scene) -> tuple[list[Row], int]:
 class SceneWorker:
     """Measures scenes, one after another, with the same tools."""
 
-    def __init__(self, settings: ComparisonSettings) -> None:
+    def __init__(self, settings: ComparisonSettings, absent: Absent | None = None) -> None:
         """Load nothing yet."""
-        self._settings = settings
+        self._settings, self._absent_clips = settings, absent or {}
         self._metrics = settings.chosen_metrics()
         self._tools = Tools(settings.tools, judge_cache=settings.output / "judge")
         self._folder = RowFolder(settings.output / "rows")
         self._hashes = ContentHashes()
 
-    def measure(self, scene: Scene) -> tuple[list[Row], int]:
+    def measure(self, scene: Scene) -> Measured:
         """Give all rows of a scene, and how many of them were measured now."""
         rows: list[Row] = []
         num_measured = 0
         opened: OpenScene | None = None
-        for method, pattern in self._settings.methods.items():
+        for method, pattern in self._settings.patterns.items():
             output = scene.output(pattern)
             try:
+                why = self._absent_clips.get(method, {})
+                if reason := why.get(scene.name) or why.get(""):
+                    raise MediaError(reason)
                 if output is None:
                     raise MediaError("the clip has no ground truth")
                 inputs = self._inputs(scene, output)
@@ -153,7 +168,8 @@ class SceneWorker:
                     self._folder.write(method, scene.name, inputs, known.values())
                 rows += [known[metric.name] for metric in self._metrics]
             except MediaError as error:
-                logger.warning("%s, %s: %s", method, scene.name, error)
+                if method not in self._absent_clips:  # said already, when it could not be made
+                    logger.warning("%s, %s: %s", method, scene.name, error)
                 rows += [self._absent(method, scene, metric, str(error)) for metric in self._metrics]
         return rows, num_measured
 

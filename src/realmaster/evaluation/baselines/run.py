@@ -77,7 +77,7 @@ def run_baseline(
     """
     lacking = baseline.lacking()
     if lacking is not None:
-        raise MissingWeightsError(f"{name}: expected everything that it needs, found {lacking}")
+        raise MissingWeightsError(f"{name} cannot run here: {lacking}")
     for scene in scenes:
         check_name(scene.name)
     hashes, constant = ContentHashes(), {"baseline": name, "settings": _settings(baseline), **baseline.describe()}
