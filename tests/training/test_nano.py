@@ -18,6 +18,7 @@ from realmaster.models.vace import condition_channels, grow_vace
 from realmaster.training.captions import WEATHER, all_captions, vary_caption
 from realmaster.training.initialise import start_copying, start_local, start_reading
 from realmaster.training.nano import NanoRecipe, hold_out, scene_of, train_nano
+from realmaster.training.transformer import pixel_metric, shown_error
 from realmaster.types import ClipInfo
 
 LOOP = {"num_steps": 2, "save_every": 2, "validate_every": 2}
@@ -164,6 +165,27 @@ def test_a_transformer_too_narrow_to_copy_starts_without(caplog: pytest.LogCaptu
         start_copying(transformer)
     assert torch.equal(transformer.proj_out.weight, before)
     assert "no room to copy 24 latents" in caplog.text
+
+
+def test_the_metric_of_latent_errors_foretells_what_they_show_in_pixels(trained: Path, pairs: Path) -> None:
+    models, pair = load_parts(trained), load_pairs([pairs], "train", size=(16, 32))[0]
+    metric = pixel_metric(models, [pair], floor=0.0)
+    assert torch.allclose(metric, metric.T, rtol=1e-4, atol=1e-6)
+    assert float(metric.trace()) == pytest.approx(len(metric), rel=1e-4)
+    directions = torch.linalg.eigh(metric).eigenvectors
+    video = torch.from_numpy(pair.camera[:5]).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+    std = torch.tensor(models.autoencoder.config.latents_std).view(1, -1, 1, 1, 1)
+    shown = []
+    with torch.no_grad():
+        latents = models.autoencoder.encode(video).latent_dist.mode()
+        decoded = models.autoencoder.decode(latents).sample
+        for direction in (directions[:, 0], directions[:, -1]):
+            error = 0.1 * direction.view(1, -1, 1, 1, 1) * torch.randn(latents[:, :1].shape)
+            change = (models.autoencoder.decode(latents + std * error).sample - decoded).square().mean()
+            shown.append((float(change), float(shown_error(error, metric))))
+    assert shown[1][0] > 2 * shown[0][0]
+    assert shown[1][1] > 2 * shown[0][1]
+    assert float(shown_error(error, torch.eye(len(metric)))) == pytest.approx(float(error.square().mean()), rel=1e-4)
 
 
 def test_captions_keep_their_weather_when_reworded() -> None:

@@ -105,7 +105,7 @@ def train_reference(
     loop = Loop(folder, models.transformer, settings.loop)
     pool = LatentPool(pairs, models.autoencoder, settings.pool, np.random.default_rng(settings.loop.seed + 2))
     reference = ReferenceAttention(models.transformer) if mode == "cached" else None
-    weights = pixel_weights(models, pairs[:: max(1, len(pairs) // 3)][:3])
+    metric = pixel_metric(models, pairs[:: max(1, len(pairs) // 3)][:3])
     with torch.no_grad():
         null = models.encode_text([""])
 
@@ -123,8 +123,8 @@ def train_reference(
         with torch.no_grad():
             text = models.encode_text(captions)
         predicted = predict(add_noise(camera, noise, sigmas), engine, sigmas, text)
-        error = (predicted - velocity(camera, noise)).square()
-        return {"loss": (weights * error).mean(), "latent_loss": error.mean()}
+        error = predicted - velocity(camera, noise)
+        return {"loss": shown_error(error, metric), "latent_loss": error.square().mean()}
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
@@ -156,27 +156,36 @@ def train_reference(
 
 
 @torch.no_grad()
-def pixel_weights(models: Models, pairs: list[Pair], *, floor: float = 0.1) -> Tensor:
-    """Measure how much each latent channel shows: [1, C, 1, 1, 1], mean 1, none below `floor`.
+def pixel_metric(models: Models, pairs: list[Pair], *, floor: float = 0.05) -> Tensor:
+    """Measure what an error of the latents shows: a symmetric matrix [C, C] with trace C.
 
-    Latents are scaled to one spread, but a toy autoencoder draws most of a picture from a few of its channels: the
-    largest of nano's moves pixels twenty times as much as the median one. An unweighted loss spends itself on the
-    others. A channel's weight is the mean square of the pixels' change when it alone is disturbed.
+    Latents are scaled to one spread, but a toy autoencoder draws most of a picture from a few directions among its
+    channels: of nano's 32, the strongest alone moves pixels more than all others together, and half hardly show. A
+    plain mean square spends itself on what nobody sees. The matrix holds the mean products of the pixels' changes when
+    two channels are disturbed by the same noise; `floor` of it is the identity, so that no direction is left to drift.
     """
     autoencoder = models.autoencoder
     mean, std = latent_scaling(autoencoder)
     generator = torch.Generator(mean.device).manual_seed(0)
-    moved = torch.zeros(mean.shape[1], device=mean.device)
+    count = mean.shape[1]
+    shown = torch.zeros(count, count, device=mean.device)
     for pair in pairs:
         latents = autoencoder.encode(to_video(pair.camera[:5]).to(mean.device)).latent_dist.mode()
         decoded = autoencoder.decode(latents).sample
-        for channel in range(len(moved)):
+        noise = torch.randn(latents[:, 0].shape, generator=generator, device=mean.device)
+        changes = []
+        for channel in range(count):
             disturbed = latents.clone()
-            noise = torch.randn(latents[:, channel].shape, generator=generator, device=mean.device)
             disturbed[:, channel] += 0.3 * std[0, channel] * noise
-            moved[channel] += (autoencoder.decode(disturbed).sample - decoded).square().mean()
-    weights = floor + (1 - floor) * moved / moved.mean()
-    return weights.view(1, -1, 1, 1, 1)
+            changes.append((autoencoder.decode(disturbed).sample - decoded).flatten())
+        stacked = torch.stack(changes)
+        shown += stacked @ stacked.T
+    return floor * torch.eye(count, device=mean.device) + (1 - floor) * shown * (count / shown.trace())
+
+
+def shown_error(error: Tensor, metric: Tensor) -> Tensor:
+    """Mean square of an error [B, C, F, H, W] under a metric [C, C]; the identity gives the plain mean square."""
+    return torch.einsum("bcfhw,cd,bdfhw->bfhw", error, metric, error).mean() / len(metric)
 
 
 def _keep_average(loop: Loop) -> None:

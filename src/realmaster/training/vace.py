@@ -35,7 +35,7 @@ from realmaster.training.autoencoder import to_video
 from realmaster.training.captions import vary_caption
 from realmaster.training.latents import latent_scaling
 from realmaster.training.loop import Loop, LoopSettings
-from realmaster.training.transformer import FlowSettings, draw_noise, draw_sigmas, pixel_weights
+from realmaster.training.transformer import FlowSettings, draw_noise, draw_sigmas, pixel_metric, shown_error
 
 Frames = npt.NDArray[np.uint8]
 
@@ -150,7 +150,7 @@ def train_vace(models: Models, pairs: list[Pair], validation: list[Pair], folder
     loop = Loop(folder, model, settings.flow.loop)
     pipeline = build_vace_pipeline(models, build_scheduler(SamplingSettings(num_inference_steps=1)))
     pool = VacePool(pairs, pipeline, settings, np.random.default_rng(settings.flow.loop.seed + 3))
-    weights = pixel_weights(models, pairs[:: max(1, len(pairs) // 3)][:3])
+    metric = pixel_metric(models, pairs[:: max(1, len(pairs) // 3)][:3])
     length = max(settings.flow.num_latent_frames)
     held_out = [
         (pair, pool.conditions(pair.engine[:count], pair.camera[:count], "canny", "first_last"))
@@ -175,8 +175,8 @@ def train_vace(models: Models, pairs: list[Pair], validation: list[Pair], folder
         noise = draw_noise(camera, generator, settings.flow)
         with torch.no_grad():
             text = models.encode_text(captions)
-        error = (predict(add_noise(camera, noise, sigmas), conditions, sigmas, text) - velocity(camera, noise)).square()
-        return {"loss": (weights * error).mean(), "latent_loss": error.mean()}
+        error = predict(add_noise(camera, noise, sigmas), conditions, sigmas, text) - velocity(camera, noise)
+        return {"loss": shown_error(error, metric), "latent_loss": error.square().mean()}
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
