@@ -1,9 +1,8 @@
 """Tiny checkpoints in the published layout of the methods that are compared with: Lucy-Edit, Cosmos-Transfer2.5, Ditto.
 
-Class names, folders and the settings that decide the layout are those of decart-ai/Lucy-Edit-Dev, of
-nvidia/Cosmos-Transfer2.5-2B (revision diffusers/general, and the control branch of its own revision) and of
-Wan-AI/Wan2.1-VACE-14B-diffusers; widths and depths are as small as the classes allow. Ditto's LoRA has the names that
-DiffSynth writes for `vace_blocks`.
+Class names, folders and the settings that decide the layout are those of decart-ai/Lucy-Edit-Dev and of
+nvidia/Cosmos-Transfer2.5-2B (revision diffusers/general, and the control branch of its own revision); widths and depths
+are as small as the classes allow. Ditto's LoRA has the names that DiffSynth writes for `vace_blocks`.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ from diffusers import (
     CosmosControlNetModel,
     CosmosTransformer3DModel,
     UniPCMultistepScheduler,
-    WanVACETransformer3DModel,
 )
 from safetensors.torch import save_file
 
 from realmaster.models.text import build_tokenizer
-from wan_layout import TEXT_WIDTH, WORDS, tiny_transformer, write_wan21
+from wan_layout import WORDS, tiny_transformer, write_wan21
 
 _IN_LORA = {
     "self_attn.q": (48, 48),
@@ -114,33 +112,6 @@ def write_cosmos(folder: Path, branch: Path) -> None:
             "safety_checker": [None, None],
         },
     )
-
-
-def write_vace(folder: Path) -> Path:
-    """Write a tiny Wan2.1-VACE-14B: control blocks beside the first and the third of three."""
-    write_wan21(folder)
-    shutil.rmtree(folder / "transformer")
-    torch.manual_seed(4)
-    model = WanVACETransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=24, in_channels=16, out_channels=16,
-        text_dim=TEXT_WIDTH, freq_dim=32, ffn_dim=64, num_layers=3, cross_attn_norm=True,
-        qk_norm="rms_norm_across_heads", eps=1e-6, rope_max_seq_len=1024, vace_layers=[0, 2], vace_in_channels=96,
-    )  # fmt: skip
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "proj_out" in name or parameter.ndim == 1:
-                parameter.add_(0.1 * torch.randn_like(parameter))
-    model.save_pretrained(folder / "transformer")
-    _write_index(
-        folder,
-        "WanVACEPipeline",
-        {
-            "transformer": ["diffusers", "WanVACETransformer3DModel"],
-            "transformer_2": [None, None],
-            "boundary_ratio": None,
-        },
-    )
-    return folder
 
 
 def write_ditto(file: Path, *, rank: int = 2, scale: float = 0.3) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from diffusers.models.controlnets import controlnet_cosmos
 from diffusers.models.transformers import transformer_cosmos
 from PIL import Image
 
-from baseline_layouts import write_cosmos, write_ditto, write_lucy, write_vace
+from baseline_layouts import write_cosmos, write_ditto, write_lucy
 from realmaster.errors import AdapterError, ConfigError, MediaError, MissingWeightsError
 from realmaster.evaluation.baselines import cosmos_transfer
 from realmaster.evaluation.baselines.baseline import RenderedClip
@@ -24,6 +24,7 @@ from realmaster.evaluation.baselines.registry import make_baseline
 from realmaster.evaluation.baselines.stock import as_frames, as_images, embeddings_of, generator_of
 from realmaster.models.profiles import load_profile
 from sample_clips import scene
+from vace_layout import write_vace
 from wan_layout import write_wan21
 
 # diffusers' UniPC with the published Cosmos settings turns a tensor into an array in numpy's old way

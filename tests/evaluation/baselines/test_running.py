@@ -134,7 +134,9 @@ def test_one_clip_that_cannot_be_made_leaves_the_others(
 
 
 def test_what_is_lacking_is_said_before_anything_is_made(scenes: list[Scene], tmp_path: Path) -> None:
-    with pytest.raises(MissingWeightsError, match=r"lucy-edit cannot run here: no weights \(model_dir\): fetch decart-ai"):
+    with pytest.raises(
+        MissingWeightsError, match=r"lucy-edit cannot run here: no weights \(model_dir\): fetch decart-ai"
+    ):
         run_baseline("lucy-edit", make_baseline("lucy-edit"), scenes, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(MissingWeightsError, match="no adapter at"):

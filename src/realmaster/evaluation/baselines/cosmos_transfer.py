@@ -59,7 +59,7 @@ class CosmosSettings(StockSettings):
     @model_validator(mode="after")
     def _controls_have_clips(self) -> CosmosSettings:
         if (self.control == "own") != (self.controls is not None):
-            raise ValueError("expected controls=PATTERN with control: own and only then")
+            raise ValueError("expected controls with control: own, and only then")
         if self.controls is not None and _CLIP not in self.controls:
             raise ValueError(f"expected {_CLIP} in controls, got {self.controls!r}")
         return self

@@ -44,7 +44,7 @@ class PipelineSettings(ProfileSettings):
         if self.anchors == "none" and self.control == "none":
             raise ValueError("expected anchors or a control, got neither: the clip would have nothing of the render")
         if (self.anchors == "every") != (self.every is not None):
-            raise ValueError("expected every=NUMBER with anchors: every and only then")
+            raise ValueError("expected every with anchors: every, and only then")
         return self
 
 
