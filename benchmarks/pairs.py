@@ -17,7 +17,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,7 @@ from common import RESULTS, describe_place, keep
 from realmaster.data.pair_set import has_split, read_rows
 from realmaster.evaluation.intervals import score
 from realmaster.evaluation.metrics import edge_agreement, flicker, psnr, sharpness, ssim
-from realmaster.evaluation.metrics.frames import grey
-from realmaster.media.motion import can_flow, follow, registration, visible_in_both
+from realmaster.evaluation.metrics.unseen import masked_psnr, unseen_pixels
 from realmaster.pipelines.control import make_control
 from realmaster.pipelines.edit import KeyframeEditor
 from realmaster.pipelines.propagate import Propagator, choose_anchors
@@ -196,37 +194,6 @@ def measure(output: Frames, clip: Clip, unseen: npt.NDArray[np.bool_]) -> dict[s
         "flicker": own.ratio if own else None,
         "sharpness": sharpness(output, clip.camera),
     }
-
-
-def masked_psnr(output: Frames, truth: Frames, mask: npt.NDArray[np.bool_]) -> float | None:
-    """Return the PSNR over the pixels of a mask [F, H, W], all frames in one mean; None where it is (nearly) empty."""
-    if mask.mean() < 1e-3:
-        return None
-    error = float(np.mean((output[mask].astype(np.float32) - truth[mask].astype(np.float32)) ** 2, dtype=np.float64))
-    return 10 * float(np.log10(255**2 / error)) if error > 0 else None
-
-
-def unseen_pixels(engine: Frames) -> npt.NDArray[np.bool_]:
-    """Return the pixels of each frame that flow finds in neither the first nor the last frame: bool [F, H, W].
-
-    Flow goes from frame to frame and is chained, forth and back, so that a second of motion is no obstacle to it.
-    """
-    planes = [grey(frame) for frame in engine]
-    if not can_flow(*engine.shape[1:3]):
-        return np.zeros(engine.shape[:3], np.bool_)
-    seen_from_first = _reached(planes)
-    seen_from_last = _reached(planes[::-1])[::-1]
-    return ~(seen_from_first | seen_from_last)
-
-
-def _reached(planes: list[Any]) -> npt.NDArray[np.bool_]:
-    """Say which pixels of each frame the first frame shows too: a pixel stays seen while every step finds it."""
-    seen = [np.ones(planes[0].shape, np.bool_)]
-    for start, end in pairwise(planes):
-        forward, backward = registration(start, end), registration(end, start)
-        before = follow(seen[-1].astype(np.float32), backward) > 0.5
-        seen.append(before & visible_in_both(forward, backward))
-    return np.stack(seen)
 
 
 def table(found: dict[str, dict[str, list[float | None]]]) -> str:

@@ -8,7 +8,6 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-import cv2
 import numpy as np
 import pytest
 
@@ -28,43 +27,6 @@ def load(checkout: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> ModuleTy
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     return module
-
-
-def visited_wall() -> np.ndarray:
-    """A textured wall; a textured box stands before it in the middle frames only."""
-    rng = np.random.default_rng(1)
-    wall, box = (
-        cv2.GaussianBlur(rng.uniform(0, 255, size).astype(np.float32), (0, 0), 1.5)
-        for size in ((72, 128, 3), (30, 30, 3))
-    )
-    frames = np.repeat(np.clip(128 + 3 * (wall - 128), 0, 255).astype(np.uint8)[None], 5, axis=0)
-    for frame in frames[1:4]:
-        frame[20:50, 50:80] = np.clip(128 + 3 * (box - 128), 0, 255)
-    return frames
-
-
-def test_what_enters_in_between_is_unseen_and_the_rest_is_not(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = load(checkout, monkeypatch, "pairs")
-    unseen = pairs.unseen_pixels(visited_wall())
-    assert not unseen[0].any()
-    assert not unseen[4].any()
-    inside, outside = unseen[2, 24:46, 54:76].mean(), unseen[2, :, :40].mean()
-    assert inside > 0.5
-    assert outside < 0.02
-    still = np.repeat(visited_wall()[:1], 4, axis=0)
-    assert not pairs.unseen_pixels(still).any()
-
-
-def test_the_error_of_a_part_is_that_parts_alone(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = load(checkout, monkeypatch, "pairs")
-    truth = np.full((2, 8, 8, 3), 100, np.uint8)
-    output = truth.copy()
-    output[:, :4] += 10
-    mask = np.zeros((2, 8, 8), np.bool_)
-    mask[:, :4] = True
-    assert pairs.masked_psnr(output, truth, mask) == pytest.approx(20 * np.log10(255 / 10), abs=1e-4)
-    assert pairs.masked_psnr(output, truth, ~mask) is None, "equal: infinite"
-    assert pairs.masked_psnr(output, truth, np.zeros_like(mask)) is None, "empty"
 
 
 class Recorder:

@@ -25,6 +25,7 @@ from realmaster.evaluation.metrics.realism import METRICS as REALISM
 from realmaster.evaluation.metrics.sharpness import METRIC as SHARPNESS
 from realmaster.evaluation.metrics.ssim import METRIC as SSIM
 from realmaster.evaluation.metrics.temporal_flickering import METRICS as TEMPORAL_FLICKERING
+from realmaster.evaluation.metrics.unseen import METRICS as UNSEEN
 from realmaster.evaluation.metrics.warping import METRIC as WARPING
 
 METRICS: dict[str, Metric] = {
@@ -42,6 +43,7 @@ METRICS: dict[str, Metric] = {
         FLICKER,
         *LABELS,
         PSNR,
+        *UNSEEN,
         SSIM,
         GRADIENTS[1],
         *EXPOSURE,
