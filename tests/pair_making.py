@@ -105,7 +105,7 @@ def settings_for(root: Path, **changes: Any) -> PairSettings:
         "caption": "a street",
         "sources": [{"kind": "video", "path": str(root / "footage")}],
         "sample": {"train": 4, "validation": 1, "num_frames": 5, "buckets": ["64x48"], "scan": {"detector": "none"}},
-        "edit": {"editor": "pair_making:editor", "check": False},
+        "edit": {"editor": "pair_making:editor", "check": None},
         "propagate": {"propagator": "pair_making:propagator"},
         "scoring": {"identity": {"model": "none"}, "num_frames": 4},
         "compute": {"threads": 1},
@@ -130,3 +130,26 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in sorted((folder / "records").glob("*.json"))}
+
+
+class OtherPicture(WarmEditor):
+    """Draws something else altogether with the first seeds, and behaves from the third on."""
+
+    name = "other"
+
+    def __init__(self, num_bad: int) -> None:
+        self.num_bad, self.num_calls = num_bad, 0
+
+    def edit(self, frames: Frames, *, prompt: str, seed: int) -> Frames:
+        self.num_calls += 1
+        if self.num_calls <= self.num_bad:
+            return np.random.default_rng(seed).integers(0, 255, frames.shape, dtype=np.uint8)
+        return shift(frames, seed)
+
+
+def bad_twice(settings: PairSettings) -> OtherPicture:
+    return OtherPicture(2)
+
+
+def always_bad(settings: PairSettings) -> OtherPicture:
+    return OtherPicture(10**9)

@@ -24,6 +24,7 @@ COMMANDS = {
     "models": LazyCommand("realmaster.cli.models:command", "Fetch a profile's weights, or check them."),
     "doctor": LazyCommand("realmaster.cli.doctor:command", "Say what is installed and what this machine can run."),
     "render": LazyCommand("realmaster.cli.render:command", "Render exact pairs: one scene, as an engine and a camera."),
+    "pairs": LazyCommand("realmaster.cli.pairs:command", "Make training pairs from rendered footage."),
     "evaluate": LazyCommand("realmaster.cli.evaluate:command", "Score outputs against their inputs and the truth."),
     "baselines": LazyCommand("realmaster.cli.baselines:command", "Run the methods to compare with."),
     "cache": LazyCommand("realmaster.cli.cache:command", "Check and encode the data of a training run ahead of it."),

@@ -6,7 +6,6 @@ The one function that a command or a program calls. It can be killed at any mome
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from realmaster.errors import DataError
 from realmaster.pairs.disk import check_room
 from realmaster.pairs.journal import Journal
+from realmaster.pairs.kept_thresholds import thresholds_of
 from realmaster.pairs.local import LocalExecutor
 from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.planning import Plan, Progress, Scanner, make_plan, scan_here
@@ -24,13 +24,8 @@ from realmaster.pairs.settings import PairSettings
 from realmaster.pairs.stage import Job, Stage
 from realmaster.pairs.stages import make_stages
 from realmaster.pairs.store import read_text, write_text
-from realmaster.pairs.thresholds import Thresholds
-
-logger = logging.getLogger(__name__)
 
 SET = "set.json"
-THRESHOLDS = "thresholds.json"
-"""What `realmaster pairs filter` decided last; clips that are made later are judged by it too."""
 
 
 @dataclass
@@ -92,7 +87,11 @@ def build_pairs(
             check_room(pairs.store, [job.clip for job in jobs], settings, at_once=under_way)
             Scorer(settings.scoring).setup()  # a face model that is missing is said before anything is made
             run = _Run(pairs, tally, len(plan.clips), settings.compute.stop_after, progress, lease)
-            made = make_stages(settings, pairs.root, thresholds_of(pairs, settings)) if stages is None else stages
+            made = (
+                make_stages(settings, pairs.root, thresholds_of(pairs.store, settings.thresholds))
+                if stages is None
+                else stages
+            )
             try:
                 executor(made, jobs, pairs, settings.digest, report=run.report, finish=run.finish)
             finally:
@@ -137,21 +136,6 @@ class _Run:
     def _show(self) -> None:
         if self._progress is not None:
             self._progress(self._tally.num_known + sum(self._tally.outcomes.values()), self._total)
-
-
-def thresholds_of(pairs: PairSet, settings: PairSettings) -> Thresholds:
-    """Give the thresholds that judge new clips: those of the last filter, else those of the settings.
-
-    Raises:
-        ConfigError: the file of the filter was edited into nonsense.
-    """
-    if not pairs.store.exists(THRESHOLDS):
-        return settings.thresholds
-    values = json.loads(read_text(pairs.store, THRESHOLDS))
-    found = Thresholds.from_mapping(values, source=f"{pairs.root}/{THRESHOLDS}")
-    if found != settings.thresholds:
-        logger.warning("%s: new clips are judged by %s, which the last filter wrote", pairs.root, THRESHOLDS)
-    return found
 
 
 def write_set_manifests(pairs: PairSet) -> dict[str, int]:

@@ -20,6 +20,7 @@ from realmaster.pairs.scoring import ScoringSettings
 from realmaster.pairs.stage import STAGES
 from realmaster.pairs.thresholds import Thresholds
 from realmaster.pipelines.control import ControlKind
+from realmaster.pipelines.edit_checks import EditCheckSettings
 from realmaster.pipelines.propagate import AnchorStrategy
 
 _FUNCTION = r"^[\w.]+:\w+$"
@@ -35,8 +36,9 @@ class EditSettings(Settings):
     prompt: str | None = Field(None, description="what the editor is asked for; null takes the clip's caption")
     anchors: AnchorStrategy = Field("first_last", description="first_last (paper), first, none, or every k-th frame")
     every: int | None = Field(None, ge=1, description="k of anchors: every")
-    check: bool = Field(True, description="measure shift, zoom, warp and over-editing; register, retry, reject")
-    retries: int = Field(1, ge=0, le=16, description="further seeds after an edit that fails its check")
+    check: EditCheckSettings | None = Field(
+        EditCheckSettings(), description="what an edit may do to its keyframe, and how many seeds are tried; null: all"
+    )
 
     @model_validator(mode="after")
     def _every_fits(self) -> Self:
@@ -70,7 +72,7 @@ class StageCompute(Settings):
     """What Ray gives one stage."""
 
     workers: int = Field(1, ge=1, le=1024, description="actors, each with its own models")
-    cpus: float = Field(1.0, ge=0, description="cores of each")
+    cpus: float = Field(0.1, ge=0, description="cores that Ray counts for each")
     gpus: float = Field(0.0, ge=0, description="GPUs of each; 0.5 lets two share one")
 
 
@@ -83,7 +85,7 @@ class ComputeSettings(Settings):
         "all", description="local: all models at once; or one at a time, each stage going over a batch of clips"
     )
     batch: int = Field(64, ge=1, description="clips that are under way together where models are held one at a time")
-    stages: dict[str, StageCompute] = Field({}, description="Ray: workers of a stage; others have one core")
+    stages: dict[str, StageCompute] = Field({}, description="Ray: workers of a stage; others have one worker")
     attempts: int = Field(3, ge=1, le=16, description="Ray: how often a clip is tried when its worker dies")
     stop_after: int | None = Field(
         20, ge=1, description="stop when so many clips failed one after the other; null goes on"
@@ -134,8 +136,13 @@ class PairSettings(Settings):
         return self
 
     def deciding(self) -> dict[str, Any]:
-        """Give the settings that decide pictures, scores and splits, as JSON; how many clips there are does not."""
+        """Give the settings that decide pictures, scores and splits, as JSON.
+
+        How many clips there are does not, nor where footage and checkpoints lie: both may move.
+        """
         values = self.model_dump(mode="json", exclude={"output", "compute", "thresholds", "model_dir"})
+        for source in values["sources"]:
+            del source["path"]
         values["sample"] = {k: v for k, v in values["sample"].items() if k not in ("train", "validation")}
         return values
 

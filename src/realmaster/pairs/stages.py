@@ -25,11 +25,11 @@ from realmaster.data.sources.registry import open_source
 from realmaster.data.sources.source import Source, SourceVideo
 from realmaster.errors import DataError, MediaError
 from realmaster.media.images import encode_image, read_image
-from realmaster.pairs.edit_attempts import edit_until_good
 from realmaster.pairs.frames_file import load_frames, load_planes, write_frames, write_planes
 from realmaster.pairs.makers import load_editor, load_propagator
 from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.record import Record
+from realmaster.pairs.scores import plain
 from realmaster.pairs.scoring import Scorer
 from realmaster.pairs.settings import PairSettings
 from realmaster.pairs.stage import Job, Stage
@@ -37,6 +37,7 @@ from realmaster.pairs.store import write_text
 from realmaster.pairs.thresholds import Thresholds, decide, in_words
 from realmaster.pipelines.control import make_control
 from realmaster.pipelines.edit import KeyframeEditor
+from realmaster.pipelines.edit_checks import edit_checked
 from realmaster.pipelines.propagate import Propagator, choose_anchors
 
 Frames = npt.NDArray[np.uint8]
@@ -138,14 +139,37 @@ class EditStage(_Base):
         if self.editor is None:
             return job.found(self.name, facts)
         keyframes = engine[list(indices)]
-        edited = edit_until_good(
-            self.editor, keyframes, prompt=prompt, seed=job.clip.seed, settings=edit, within_model=self.within_model
-        )
-        for index, anchor in zip(indices, edited.frames, strict=True):
+        editor, seed = _Timed(self.editor, self), job.clip.seed
+        if edit.check is None:
+            frames, reason, scores = editor.edit(keyframes, prompt=prompt, seed=seed), None, {}
+        else:
+            checked = edit_checked(editor, keyframes, prompt=prompt, seed=seed, settings=edit.check)
+            frames, reason, scores, seed = checked.frames, checked.reason, plain(checked.as_json()), checked.seed
+        for index, anchor in zip(indices, frames, strict=True):
             with self.store.writing(self.pairs.work(job.clip.id, anchor_name(index))) as part:
                 part.write_bytes(encode_image(anchor, ".png"))
-        job = job.found(self.name, facts | {"model": self.editor.describe(), **edited.facts})
-        return job if edited.reason is None else job.reject(self.name, edited.reason)
+        job = job.found(self.name, facts | {"model": self.editor.describe(), "seed": seed, "scores": scores})
+        return job if reason is None else job.reject(self.name, reason)
+
+
+class _Timed:
+    """An editor whose time counts as the model's, and whose frames are looked at."""
+
+    def __init__(self, editor: KeyframeEditor, stage: EditStage) -> None:
+        self._editor, self._stage, self.name = editor, stage, editor.name
+
+    def describe(self) -> dict[str, Any]:
+        return self._editor.describe()
+
+    def edit(self, frames: Frames, *, prompt: str, seed: int) -> Frames:
+        with self._stage.within_model():
+            edited = self._editor.edit(frames, prompt=prompt, seed=seed)
+        if edited.shape != frames.shape or edited.dtype != np.uint8:
+            raise MediaError(
+                f"expected uint8 frames {list(frames.shape)} from the editor {self.name}, got {edited.dtype} "
+                f"{list(edited.shape)}: mend it"
+            )
+        return edited
 
 
 class ControlStage(_Base):
@@ -262,7 +286,7 @@ class FinishStage(_Base):
         prompts = {stage: facts["prompt"] for stage, facts in job.facts.items() if "prompt" in facts}
         known = ("model", "prompt", "scores", "anchors")
         left = {s: {k: v for k, v in facts.items() if k not in known} for s, facts in job.facts.items()}
-        scores = job.facts.get("score", {}).get("scores", {})
+        scores = {k: v for facts in job.facts.values() for k, v in facts.get("scores", {}).items()}
         reason = job.reason if job.rejected_at is not None else in_words(decide(scores, self.thresholds))
         return Record(
             clip=job.clip,
