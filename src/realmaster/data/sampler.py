@@ -14,12 +14,12 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from realmaster.config import Settings
 from realmaster.data.scan import Scan, ScanSettings, Stretch
 from realmaster.data.sources.source import SourceVideo, Split
-from realmaster.errors import ConfigError, DataError
+from realmaster.errors import DataError
 from realmaster.media.timing import Clock, source_index
 
 
@@ -42,6 +42,13 @@ class SampleSettings(Settings):
         "crop", pattern="^(crop|fit)$", description="crop fills the bucket; fit keeps the whole picture"
     )
     scan: ScanSettings = ScanSettings()
+
+    @field_validator("buckets")
+    @classmethod
+    def _are_sizes(cls, buckets: tuple[str, ...]) -> tuple[str, ...]:
+        for bucket in buckets:
+            parse_bucket(bucket)
+        return buckets
 
 
 @dataclass(frozen=True)
@@ -133,11 +140,7 @@ def assign_splits(
 
 
 def choose_size(height: int, width: int, settings: SampleSettings) -> tuple[int, int]:
-    """Choose (height, width) of a video's clips: the bucket of the nearest aspect, or the largest size within it.
-
-    Raises:
-        ConfigError: a bucket is not written as WIDTHxHEIGHT.
-    """
+    """Choose (height, width) of a video's clips: the bucket of the nearest aspect, or the largest size within it."""
     sizes = [parse_bucket(bucket) for bucket in settings.buckets]
     rows, columns = min(sizes, key=lambda size: abs(np.log(size[1] / size[0]) - np.log(width / height)))
     if settings.framing == "crop":
@@ -153,13 +156,11 @@ def parse_bucket(bucket: str) -> tuple[int, int]:
     """Read "832x480" as (height, width).
 
     Raises:
-        ConfigError: it is written otherwise, or a side is odd or too small.
+        ValueError: it is written otherwise, or a side is no multiple of 8.
     """
     width, _, height = bucket.partition("x")
     if not (width.isdigit() and height.isdigit()) or int(width) % 8 or int(height) % 8 or not int(width) * int(height):
-        raise ConfigError(
-            f"sample.buckets: expected WIDTHxHEIGHT in multiples of 8, such as 832x480, got {bucket!r}: mend it"
-        )
+        raise ValueError(f"expected sizes such as 832x480, with sides in multiples of 8, got {bucket!r}")
     return int(height), int(width)
 
 

@@ -13,9 +13,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from realmaster.config import Settings
-from realmaster.data.sampler import SampleSettings, parse_bucket
+from realmaster.data.sampler import SampleSettings
 from realmaster.data.sources.source import SourceSettings
-from realmaster.errors import ConfigError
 from realmaster.pairs.scoring import ScoringSettings
 from realmaster.pairs.stage import STAGES
 from realmaster.pairs.thresholds import Thresholds
@@ -128,11 +127,6 @@ class PairSettings(Settings):
         for editor in (self.edit.editor, self.propagate.propagator):
             if editor != "profile" and ":" not in editor:
                 raise ValueError(f'expected "profile" or package.module:function, got {editor!r}')
-        for bucket in self.sample.buckets:
-            try:
-                parse_bucket(bucket)
-            except ConfigError as error:
-                raise ValueError(str(error)) from error
         return self
 
     def deciding(self) -> dict[str, Any]:
