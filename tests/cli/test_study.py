@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from realmaster.optional import require
+from realmaster.web.study.database import connect
 from study_people import write_sources
 
 Call = Callable[..., object]
@@ -22,6 +25,11 @@ participants: 5
 trials_per_person: 4
 checks_per_person: 2
 """
+
+
+def at_once(connect: Callable[..., sqlite3.Connection], *words: object, **named: object) -> sqlite3.Connection:
+    """Open a database without waiting for a lock."""
+    return connect(*words, **named | {"wait_seconds": 0.1})
 
 
 @pytest.fixture
@@ -116,3 +124,61 @@ def test_a_strength_that_is_none_is_refused(realmaster: Call, tmp_path: Path, wo
     refused = realmaster("study", "rehearse", tmp_path, "--strength", word)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert f"expected METHOD=NUMBER, got '{word}'" in refused.err
+
+
+def test_a_rehearsal_of_settings_makes_its_own_study_and_leaves_nothing(
+    realmaster: Call, settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Path] = {}
+
+    @contextmanager
+    def browser() -> Iterator[None]:
+        yield None
+
+    def rehearse(folder: Path, browser: object, **named: object) -> object:
+        from realmaster.web.study.results import read_results
+        from realmaster.web.study.store import StudyStore
+
+        seen["folder"] = folder
+        with StudyStore.open(folder, writing=False) as store:
+            return read_results(store)
+
+    monkeypatch.setattr("realmaster.web.study.visitor.open_browser", browser)
+    monkeypatch.setattr("realmaster.web.study.rehearsal.rehearse", rehearse)
+    said = realmaster("study", "rehearse", settings, "--people", "2", "-o", tmp_path / "results", "-q")
+    assert said.code == 0, said.err
+    assert "0 of 5 people began" in said.out
+    assert (tmp_path / "results" / "results.json").is_file()
+    assert not seen["folder"].exists()
+    settings.write_text(SETTINGS.replace("Beta: Beta", "Beta: nowhere"))
+    refused = realmaster("study", "rehearse", settings)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "expected a folder of clips at" in refused.err
+
+
+def test_a_database_that_another_program_has_locked_is_one_line(
+    realmaster: Call, settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "study"
+    assert realmaster("study", "create", settings, "-o", folder).code == 0
+    monkeypatch.setattr("realmaster.web.study.store.connect", partial(at_once, connect))
+    other = sqlite3.connect(folder / "study.sqlite", isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        refused = realmaster("study", "serve", folder, "--port", "0")
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert "another program has locked it" in refused.err
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("clips", ["[../../etc]", "[/etc/passwd]", "['']"])
+def test_clips_that_try_to_leave_the_study_are_not_there(
+    realmaster: Call, settings: Path, tmp_path: Path, clips: str
+) -> None:
+    settings.write_text(SETTINGS + f"clips: {clips}\n")
+    refused = realmaster("study", "create", settings, "-o", tmp_path / "study")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "is not there" in refused.err
+    assert not (tmp_path / "study").exists()
