@@ -122,7 +122,7 @@ def test_a_clip_that_is_damaged_or_gone_costs_its_own_figures(
     assert "mine, 1 of 2 clips:" in printed
     assert "mine, c0: " in caplog.text
     (folder / "mine" / "c0.mkv").unlink()
-    assert "found nothing there: make it, or correct the pattern" in say()[1]
+    assert "expected a file to read, could not (No such file or directory): check the path" in say()[1]
 
 
 def test_a_render_that_is_damaged_costs_its_clip(say: Say, folder: Path) -> None:
