@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,7 +101,7 @@ def test_windows_of_a_chain_touch_and_end_with_the_clip(num_frames: int) -> None
     windows = list(cut_chain(num_frames, 13, time_stride=4))
     assert windows[0].start == 0
     assert all(len(window) % 4 == 1 for window in windows)
-    assert all(after.start <= before.stop - 1 for before, after in zip(windows, windows[1:], strict=False))
+    assert all(after.start <= before.stop - 1 for before, after in pairwise(windows))
     assert windows[-1].stop == num_frames if num_frames >= 13 else windows[-1].stop in range(num_frames, num_frames + 4)
     assert len(windows) == max(1, -(-(num_frames - 1) // 12))
 
@@ -174,7 +175,7 @@ def test_what_is_not_of_this_clip_is_refused(
 
 
 def test_missing_weights_and_a_checkpoint_without_a_control_branch_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(MissingWeightsError, match="models download wan2.1-1.3b/vace"):
+    with pytest.raises(MissingWeightsError, match=r"models download wan2\.1-1\.3b/vace"):
         VacePropagator.from_profile("wan2.1-1.3b", device="cpu", model_dir=tmp_path)
     with pytest.raises(ConfigError, match="control branch"):
         VacePropagator.from_profile("wan2.1-1.3b", device="cpu", model_dir=write_wan21(tmp_path / "t2v"), changes=SMALL)

@@ -31,7 +31,7 @@ from realmaster.types import VideoShape
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["SHIPPED", "Models", "check_checkpoint", "load_parts", "load_profile_models", "missing_remedy"]
+__all__ = ["SHIPPED", "Models", "check_checkpoint", "load_parts", "load_profile_models", "missing_remedy", "no_bars"]
 
 
 @dataclass
@@ -136,12 +136,12 @@ def load_parts(
     home = torch.device("cpu" if transformers_on_host else device)
 
     def load_text_encoder() -> Any:
-        with _no_bars():
+        with no_bars():
             encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=number_type)
         return encoder.requires_grad_(False).eval().to(device)
 
     def load_transformer(name: str) -> Any:
-        with _no_bars():
+        with no_bars():
             loaded = _transformer_class(folder / name).from_pretrained(folder / name, torch_dtype=number_type)
         return loaded.requires_grad_(False).eval().to(home)
 
@@ -254,7 +254,7 @@ def _transformer_class(part: Path) -> Any:
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
+def no_bars() -> Iterator[None]:
     """Keep the libraries' own progress bars off the terminal: only the command line prints."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging

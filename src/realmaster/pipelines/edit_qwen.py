@@ -26,14 +26,16 @@ import torch
 from realmaster.errors import ConfigError, MemoryLimitError, MissingWeightsError, NumericalError
 from realmaster.models.checkpoint import check_parts, check_revision
 from realmaster.models.identity import identify_weights
+from realmaster.models.loading import no_bars
 from realmaster.models.machine import check_device
 from realmaster.models.profiles import Profile, load_profile, missing_remedy
+from realmaster.optional import require
 from realmaster.pipelines.enlarge import enlarge
 from realmaster.pipelines.sizes import resize
 from realmaster.pipelines.vace import as_pictures
 
 Frames = npt.NDArray[np.uint8]
-PARTS = ("vae", "text_encoder", "tokenizer", "processor", "transformer")
+PARTS = ("vae", "text_encoder", "tokenizer", "transformer")
 
 
 class QwenImageEdit:
@@ -74,7 +76,7 @@ class QwenImageEdit:
             if not Path(path).is_file() or not path.endswith(".safetensors"):
                 raise MissingWeightsError(f"expected a LoRA (.safetensors) at {path}, found none: check the path")
         pipeline = load_edit_pipeline(profile)
-        _lay_over(pipeline, loras)
+        lay_over(pipeline, loras)
         if profile.few_step.enabled:
             pipeline.scheduler = few_step_scheduler(pipeline.scheduler, profile.few_step.shift)
         _place(pipeline, profile, torch.device(device))
@@ -139,10 +141,13 @@ def working_size(height: int, width: int, num_pixels: int) -> tuple[int, int]:
     return max(32, int(rows)), max(32, int(columns))
 
 
-def load_edit_pipeline(profile: Profile) -> Any:
+def load_edit_pipeline(profile: Profile, *, processor: Any = None) -> Any:
     """Load diffusers' edit pipeline from a profile's folder; safetensors alone.
 
+    `processor` takes the place of the checkpoint's own, which transformers makes with torchvision alone.
+
     Raises:
+        MissingExtraError: torchvision is not installed.
         MissingWeightsError: a part is missing or cannot be read.
         ConfigError: 2511's weights come with settings that do not fit them.
     """
@@ -150,12 +155,24 @@ def load_edit_pipeline(profile: Profile) -> Any:
 
     folder, checkpoint = profile.folder, profile.checkpoint
     check_revision(folder, hub=checkpoint.hub, revision=checkpoint.revision)
-    weights = [part for part in PARTS if part != "processor"]
-    check_parts(folder, weights, remedy=missing_remedy(profile))
+    check_parts(folder, PARTS, remedy=missing_remedy(profile))
+    given = {} if processor is None else {"processor": None}
+    if processor is None:
+        require("torchvision", extra="qwen")
+        if not any((folder / "processor").glob("*.json")):
+            raise MissingWeightsError(
+                f"expected the settings (*.json) of processor in {folder / 'processor'}, found none: "
+                f"{missing_remedy(profile)}"
+            )
     try:
-        pipeline = QwenImageEditPlusPipeline.from_pretrained(
-            folder, torch_dtype=getattr(torch, profile.memory.dtype), use_safetensors=True, local_files_only=True
-        )
+        with no_bars():
+            pipeline = QwenImageEditPlusPipeline.from_pretrained(
+                folder,
+                dtype=getattr(torch, profile.memory.dtype),
+                use_safetensors=True,
+                local_files_only=True,
+                **given,
+            )
     except (OSError, ValueError) as error:
         raise MissingWeightsError(
             f"expected Qwen-Image-Edit in {folder}, could not load it ({str(error).splitlines()[0]}): "
@@ -166,6 +183,8 @@ def load_edit_pipeline(profile: Profile) -> Any:
             f"{folder / 'transformer' / 'config.json'}: expected zero_cond_t true, as Qwen-Image-Edit-2511 needs it, "
             "got false: fetch the file again"
         )
+    if processor is not None:
+        pipeline.processor = processor
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -176,7 +195,12 @@ def few_step_scheduler(scheduler: Any, shift: float) -> Any:
     return type(scheduler).from_config({**scheduler.config, **changes, "use_dynamic_shifting": True})
 
 
-def _lay_over(pipeline: Any, loras: list[tuple[str, float]]) -> None:
+def lay_over(pipeline: Any, loras: list[tuple[str, float]]) -> None:
+    """Load LoRA files over an edit pipeline, each with its strength.
+
+    Raises:
+        ConfigError: a file is no LoRA of this model.
+    """
     names = []
     for index, (path, _) in enumerate(loras):
         names.append(f"lora_{index}")
