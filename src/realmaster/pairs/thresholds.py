@@ -18,7 +18,7 @@ class Thresholds(Settings):
 
     min_identity: float | None = Field(0.4, ge=-1, le=1, description="lowest ArcFace cosine of matched faces (paper)")
     max_identity_distance: float | None = Field(
-        0.5, ge=0, le=2, description="largest dlib distance of matched faces; docs/pair-files.md has its calibration"
+        0.52, ge=0, le=2, description="largest dlib distance of matched faces; docs/pair-files.md has its calibration"
     )
     no_faces: Literal["keep", "drop"] = Field("keep", description="clips whose source shows no face")
     min_faces_found: float | None = Field(
