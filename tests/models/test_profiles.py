@@ -112,3 +112,43 @@ def test_a_second_expert_and_its_boundary_belong_together() -> None:
         load_profile("wan2.2-a14b", changes={"sampling.boundary": None})
     with pytest.raises(ConfigError, match="hub with revision"):
         load_profile("wan2.2-a14b", changes={"checkpoint.revision": None})
+
+
+@pytest.mark.parametrize("name", list_profiles())
+def test_what_makes_pairs_is_a_part_of_every_profile_and_a_profile_itself(name: str) -> None:
+    whole, editor, vace = (load_profile(f"{name}{part}") for part in ("", "/editor", "/vace"))
+    assert (editor.name, editor.base_name, whole.base_name) == (f"{name}/editor", name, name)
+    assert whole.editor is not None
+    assert whole.propagation is not None
+    assert editor.checkpoint == whole.editor.checkpoint
+    assert vace.checkpoint == whole.propagation.checkpoint
+    assert vace.sampling == whole.propagation.sampling
+    assert vace.window.num_frames == whole.propagation.num_frames
+    assert vace.size == whole.size
+
+
+def test_a_part_s_weights_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "wan2.2-a14b" / "vace").mkdir(parents=True)
+    assert load_profile("wan2.2-a14b/vace", model_dir=tmp_path).folder == tmp_path / "wan2.2-a14b" / "vace"
+    assert load_profile("nano/editor").folder == load_profile("nano").folder
+
+
+def test_vace_samples_as_its_official_code_does() -> None:
+    for name, hub in (("wan2.1-1.3b", "VACE-1.3B"), ("wan2.2-a14b", "VACE-14B")):
+        vace = load_profile(f"{name}/vace")
+        assert hub in str(vace.checkpoint.hub)
+        assert (vace.sampling.num_inference_steps, vace.sampling.shift, vace.sampling.guidance_scale) == (50, 16, 5)
+        assert vace.window.num_frames == 81
+
+
+def test_changes_reach_a_part_by_its_settings_in_the_whole() -> None:
+    changes = {"editor.sampling.num_inference_steps": 8, "propagation.conditioning_scale": 0.7}
+    assert load_profile("wan2.2-a14b/editor", changes=changes).sampling.num_inference_steps == 8
+    vace = load_profile("wan2.2-a14b/vace", changes=changes)
+    assert vace.propagation is not None
+    assert vace.propagation.conditioning_scale == 0.7
+
+
+def test_a_profile_without_an_editor_says_so() -> None:
+    with pytest.raises(ConfigError, match="expected a profile with editor settings"):
+        load_profile("nano/editor", changes={"editor": None})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int | None], None]
 SUFFIXES = (".json", ".safetensors", ".model", ".txt")  # nothing that would have to be unpickled
-PARTS = ("vae", "text_encoder", "tokenizer", "scheduler")
+PARTS = ("vae", "text_encoder", "tokenizer", "processor", "scheduler")
 GB = 1e9
 ROOM = 0.5 * GB  # left free on the disk beside the files
 CHUNK = 8 << 20
