@@ -206,3 +206,46 @@ def test_a_pipeline_that_would_see_nothing_of_the_render_is_refused() -> None:
         make_baseline("pipeline", {"anchors": "none", "control": "none"})
     with pytest.raises(ConfigError, match="expected every with anchors: every, and only then"):
         make_baseline("pipeline", {"anchors": "every"})
+
+
+def test_an_adapter_is_trained_once_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkout: Path) -> None:
+    from types import SimpleNamespace
+
+    from realmaster.cli.trained import train_missing
+    from realmaster.training import run
+    from realmaster.training.checkpoints import Checkpoint, Checkpoints
+
+    trained: list[Any] = []
+    there: dict[Path, Checkpoint] = {}
+
+    def train(settings: Any, **named: Any) -> Any:
+        trained.append(settings)
+        folder = settings.output / "checkpoints"
+        there[folder] = Checkpoint(folder / "step-00000003", 3)
+        return SimpleNamespace(newest=there[folder])
+
+    monkeypatch.setattr(run, "train", train)
+    monkeypatch.setattr(Checkpoints, "newest", lambda self: there.get(self.folder))
+    method = {
+        "baseline": "realmaster",
+        "settings": {"num_inference_steps": 2},
+        "train": {
+            "config": str(checkout / "configs" / "train" / "nano.yaml"),
+            "settings": {
+                "output": str(tmp_path / "joint"),
+                "reference.mode": "joint",
+                "experts.transformer.num_steps": 3,
+            },
+        },
+    }
+    settings = settings_of(tmp_path, tmp_path / "out", {"joint": method, "plain": {"baseline": "untouched"}})
+    for _ in range(2):
+        chosen = train_missing(settings, quiet=True).made
+        assert chosen["joint"].settings == {
+            "num_inference_steps": 2, "adapter": str(tmp_path / "joint" / "checkpoints" / "step-00000003"),
+        }  # fmt: skip
+        assert chosen["plain"] == settings.made["plain"]
+    assert [run.reference.mode for run in trained] == ["joint"]  # once
+    there[tmp_path / "joint" / "checkpoints"] = Checkpoint(tmp_path, 2)  # broken off
+    train_missing(settings, quiet=True)
+    assert len(trained) == 2

@@ -242,3 +242,18 @@ def test_other_rates_are_read_at_the_frame_nearest_in_time() -> None:
     assert at_rate(frames, Fraction(16), Fraction(16), 24)[:, 0, 0, 0].tolist() == list(range(24))
     with pytest.raises(MediaError, match=r"expected 3\.00 s of video back, got 1\.00 s"):
         at_rate(frames, Fraction(24), Fraction(16), 48)
+
+
+def test_the_page_about_baselines_names_each_of_them(checkout: Path) -> None:
+    page = (checkout / "docs" / "baselines.md").read_text("utf-8")
+    missing = {name for name in BUILT_IN if f"`{name}`" not in page}
+    assert not missing
+
+
+def test_the_example_of_the_page_is_a_baseline(checkout: Path) -> None:
+    page = (checkout / "docs" / "baselines.md").read_text("utf-8")
+    names: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    frames = scene(2, 8, 8)
+    made = names["Gamma"](names["GammaSettings"](gamma=2.0)).translate(RenderedClip("c", frames, Fraction(16), ""))
+    assert np.array_equal(made, ((frames / 255.0) ** 2 * 255).round().astype(np.uint8))
