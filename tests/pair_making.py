@@ -97,7 +97,7 @@ def footage(folder: Path, num_videos: int = 3, *, num_frames: int = 12, rate: in
 
 def settings_for(root: Path, **changes: Any) -> PairSettings:
     """Settings of a small set of 64x48 clips of five frames over `footage`, with the pieces above."""
-    if not (root / "footage").is_dir():
+    if not (root / "footage").is_dir() and "sources" not in changes:
         footage(root / "footage")
     values: dict[str, Any] = {
         "output": str(root / "set"),
@@ -108,7 +108,6 @@ def settings_for(root: Path, **changes: Any) -> PairSettings:
         "edit": {"editor": "pair_making:editor", "check": None},
         "propagate": {"propagator": "pair_making:propagator"},
         "scoring": {"identity": {"model": "none"}, "num_frames": 4},
-        "compute": {"threads": 1},
     }
     for name, value in changes.items():
         group, _, last = name.partition("__")

@@ -119,6 +119,16 @@ def test_a_set_is_not_continued_with_settings_that_would_make_other_pictures(tmp
     with pytest.raises(DataError, match=r"another control.kind, seed: choose another folder"):
         build_pairs(settings_for(tmp_path, control__kind="soft", seed=6))
     build_pairs(settings_for(tmp_path, thresholds={"min_structure": 0.9}))  # decides no picture
+    (tmp_path / "footage").rename(tmp_path / "moved")
+    build_pairs(settings_for(tmp_path, sources=[{"kind": "video", "path": str(tmp_path / "moved")}]))
+
+
+def test_settings_may_change_until_a_first_clip_is_made(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="longest unbroken stretch"):
+        build_pairs(settings_for(tmp_path, sample__num_frames=81))
+    with pytest.raises(ConfigError, match="got str"):
+        build_pairs(settings_for(tmp_path, edit__editor="pair_making:nothing"))
+    assert build_pairs(settings_for(tmp_path)).outcomes["accepted"] == 5
 
 
 def test_a_clip_that_fails_is_set_aside_with_its_reason_and_the_others_go_on(tmp_path: Path) -> None:
@@ -202,7 +212,7 @@ def test_an_edit_that_is_another_picture_is_tried_with_other_seeds(tmp_path: Pat
     (record,) = records(tmp_path / "set").values()
     assert record["scores"]["edit_attempts"] == 3
     assert record["facts"]["edit"]["seed"] == record["clip"]["seed"] + 2
-    assert record["accepted"]
+    assert record["rejected_at"] is None
 
 
 def test_a_clip_whose_edits_never_hold_is_rejected_without_being_carried_on(

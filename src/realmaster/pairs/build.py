@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from realmaster.errors import DataError
 from realmaster.pairs.disk import check_room
 from realmaster.pairs.journal import Journal
-from realmaster.pairs.kept_thresholds import thresholds_of
+from realmaster.pairs.kept_thresholds import THRESHOLDS, thresholds_of
 from realmaster.pairs.local import LocalExecutor
 from realmaster.pairs.pair_set import PairSet
-from realmaster.pairs.planning import Plan, Progress, Scanner, make_plan, scan_here
+from realmaster.pairs.planning import PLAN, Plan, Progress, Scanner, make_plan, scan_here
 from realmaster.pairs.record import MANIFEST, manifests_of
 from realmaster.pairs.runner import Done, Execute, Step
 from realmaster.pairs.scoring import Scorer
@@ -156,25 +156,31 @@ def write_set_manifests(pairs: PairSet) -> dict[str, int]:
 def _check_settings(pairs: PairSet, settings: PairSettings) -> None:
     """Write the set's settings down, or compare them with those it was begun with.
 
+    Until a first clip is made, they may change: then the plan is made anew.
+
     Raises:
-        DataError: they differ in something that decides pictures.
+        DataError: they differ in something that decides pictures, and there are clips.
     """
     with pairs.exclusive("settings"):
-        deciding = settings.deciding()
-        if not pairs.store.exists(SET):
-            values = {"digest": settings.digest, "settings": deciding}
-            write_text(pairs.store, SET, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
-            return
-        try:
-            known = json.loads(read_text(pairs.store, SET))["settings"]
-            changed = _differences(known, deciding)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{pairs.root}/{SET}: expected the settings of a set, it is damaged: restore it") from error
-    if changed:
-        raise DataError(
-            f"{pairs.root}: expected the settings that this set was begun with, got another {', '.join(changed)}: "
-            "choose another folder, or the same settings"
-        )
+        changed: list[str] = []
+        if pairs.store.exists(SET):
+            try:
+                changed = _differences(json.loads(read_text(pairs.store, SET))["settings"], settings.deciding())
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise DataError(
+                    f"{pairs.root}/{SET}: expected the settings of a set, it is damaged: restore it"
+                ) from error
+            if not changed:
+                return
+        if changed and (pairs.finished() or any(pairs.under_way().values())):
+            raise DataError(
+                f"{pairs.root}: expected the settings that this set was begun with, got another {', '.join(changed)}: "
+                "choose another folder, or the same settings"
+            )
+        for name in (PLAN, THRESHOLDS):
+            pairs.store.remove(name)
+        values = {"digest": settings.digest, "settings": settings.deciding()}
+        write_text(pairs.store, SET, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def _differences(known: object, wanted: object, name: str = "") -> list[str]:

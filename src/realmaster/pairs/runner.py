@@ -109,6 +109,8 @@ def advance(stage: Stage, job: Job, pairs: PairSet, digest: str) -> Step:
         pairs.set_aside(failure)
         logger.warning("%s failed (%s): %s", failure.clip, failure.stage, failure.reason)
         return Step(stage.name, job.clip.id, None, failure=failure)
+    finally:
+        pairs.store.forget(pairs.work(job.clip.id, ""))
     seconds = time.perf_counter() - started
     return Step(stage.name, job.clip.id, after, seconds, getattr(stage, "model_seconds", 0.0) - before)
 

@@ -6,10 +6,12 @@ a rename in a folder, one object in a store. Names are written with slashes and 
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -41,6 +43,9 @@ class Store(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder, if it is there."""
+
+    def forget(self, folder: str) -> None:
+        """Let go of what this machine holds of a folder beside the set itself."""
 
 
 def open_store(root: str | Path) -> Store:
@@ -112,9 +117,12 @@ class FolderStore:
         """Remove a file or a folder."""
         remove(self._folder / name)
 
+    def forget(self, folder: str) -> None:
+        """Do nothing: there are no copies."""
+
 
 class RemoteStore:
-    """An object store, or any file system that fsspec reaches; a file is fetched once in each process."""
+    """An object store, or any file system that fsspec reaches; what is read is copied to this machine for a while."""
 
     def __init__(self, root: str) -> None:
         """Connect.
@@ -131,7 +139,6 @@ class RemoteStore:
                 f"{root}: expected an address that fsspec reaches, it does not ({error}): install its package, such as "
                 "s3fs or gcsfs"
             ) from error
-        self._here: tempfile.TemporaryDirectory[str] | None = None
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         """Travel to another process by address alone."""
@@ -179,7 +186,7 @@ class RemoteStore:
             yield part
             self._files.makedirs(str(PurePosixPath(f"{self._base}/{name}").parent), exist_ok=True)
             self._files.put_file(str(part), f"{self._base}/{name}")
-            part.replace(path)
+            remove(path)  # an older copy
         except OSError as error:
             raise OutputError(
                 f"{self.root}/{name}: expected to write this file, could not ({error}): try again"
@@ -194,10 +201,20 @@ class RemoteStore:
         if self._files.exists(place):
             self._files.rm(place, recursive=True)
 
+    def forget(self, folder: str) -> None:
+        """Remove the copies of a folder."""
+        remove(self._place(folder))
+
     def _place(self, name: str) -> Path:
-        if self._here is None:
-            self._here = tempfile.TemporaryDirectory(prefix="realmaster-set-")
-        return Path(self._here.name) / name
+        return _copies(self.root) / name
+
+
+@cache
+def _copies(root: str) -> Path:
+    """Make the folder of this process's copies of a store; it goes with the process."""
+    folder = tempfile.mkdtemp(prefix="realmaster-set-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def write_text(store: Store, name: str, text: str) -> None:
@@ -208,8 +225,7 @@ def write_text(store: Store, name: str, text: str) -> None:
 
 def read_text(store: Store, name: str) -> str:
     """Read a text; in an object store, its newest state."""
-    if isinstance(store, RemoteStore):
-        remove(store._place(name))
+    store.forget(name)
     return store.reading(name).read_text(encoding="utf-8")
 
 

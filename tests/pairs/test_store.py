@@ -1,0 +1,96 @@
+"""A set in an object store: fsspec's own in-memory one, which has no rename, no locks and no folder."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from pair_making import contents, settings_for
+from realmaster.errors import DataError, OutputError
+from realmaster.pairs.build import build_pairs
+from realmaster.pairs.pair_set import PairSet
+from realmaster.pairs.status import read_status
+from realmaster.pairs.store import _copies, open_store, read_text, write_text
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """An empty bucket."""
+    yield "memory://bucket/set"
+    files = fsspec.filesystem("memory")
+    if files.exists("/bucket"):
+        files.rm("/bucket", recursive=True)
+
+
+def objects(address: str) -> dict[str, bytes]:
+    files, base = fsspec.core.url_to_fs(address)
+    found = {path.removeprefix(f"{base}/"): files.cat_file(path) for path in files.find(base)}
+    return {name: data for name, data in found.items() if not name.startswith(".work")}
+
+
+def test_a_set_in_an_object_store_is_the_set_of_a_folder(tmp_path: Path, bucket: str) -> None:
+    build_pairs(settings_for(tmp_path))
+    build_pairs(settings_for(tmp_path, output=bucket))
+    assert objects(bucket) == contents(tmp_path / "set")
+    assert not list(_copies(bucket).rglob("*.mkv"))  # of clips under way nothing is kept on this machine
+    status = read_status(bucket)
+    assert (status.num_accepted, status.stages["edit"].num_clips) == (5, 5)
+
+
+def test_a_second_run_on_a_store_does_nothing_again(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_pairs(settings_for(tmp_path, output=bucket, sample__train=2))
+    monkeypatch.setenv("PAIR_MAKING_NOTES", str(tmp_path / "notes"))
+    assert build_pairs(settings_for(tmp_path, output=bucket, sample__train=2)).num_known == 3
+    assert not (tmp_path / "notes").exists()
+
+
+def test_a_store_is_leased_to_one_run_until_it_is_not_heard_of(tmp_path: Path, bucket: str) -> None:
+    store = open_store(bucket)
+    write_text(store, ".work/lease.json", json.dumps({"holder": "elsewhere:7", "at": time.time()}))
+    with pytest.raises(DataError, match="expected a set that nobody works on, elsewhere:7 does"):
+        build_pairs(settings_for(tmp_path, output=bucket))
+    write_text(store, ".work/lease.json", json.dumps({"holder": "elsewhere:7", "at": time.time() - 3600}))
+    with PairSet(bucket).lease() as lease:
+        assert lease is not None
+    assert not store.exists(".work/lease.json")
+
+
+def test_a_store_travels_to_another_process_by_its_address(bucket: str) -> None:
+    write_text(open_store(bucket), "a/text.json", "first")
+    other = pickle.loads(pickle.dumps(open_store(bucket)))
+    assert read_text(other, "a/text.json") == "first"
+    write_text(open_store(bucket), "a/text.json", "second")
+    assert read_text(other, "a/text.json") == "second"
+    assert other.names("a") == ["text.json"]
+    other.remove("a")
+    assert not other.exists("a/text.json")
+
+
+def test_an_address_that_nothing_reaches_is_refused() -> None:
+    with pytest.raises(OutputError, match="expected an address that fsspec reaches"):
+        open_store("nowhere://bucket/set")
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="could not make it"):
+        open_store(tmp_path / "file" / "set")
+
+
+def test_what_is_not_written_whole_is_not_there(tmp_path: Path, bucket: str) -> None:
+    for root in (str(tmp_path / "set"), bucket):
+        store = open_store(root)
+        with suppress(KeyError), store.writing("videos/a.bin") as part:
+            part.write_bytes(b"half")
+            raise KeyError
+        assert not store.exists("videos/a.bin")
+        assert store.names("videos") == []
