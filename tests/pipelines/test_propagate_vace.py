@@ -16,7 +16,9 @@ from diffusers.pipelines.wan import pipeline_wan_vace
 from PIL import Image
 
 from realmaster.errors import ConfigError, MissingWeightsError, NumericalError
+from realmaster.models.loading import load_parts
 from realmaster.models.profiles import load_profile
+from realmaster.models.vace import condition_channels, grow_vace
 from realmaster.pipelines.control import make_control
 from realmaster.pipelines.propagate import Propagator, choose_anchors
 from realmaster.pipelines.propagate_vace import VacePropagator, cut_chain
@@ -197,3 +199,54 @@ def test_strategies_choose_their_anchors() -> None:
         choose_anchors(13, "every")
     with pytest.raises(ConfigError, match="first_last, first, none, every"):
         choose_anchors(13, "last")  # type: ignore[arg-type] # what a config could say
+
+
+def test_anchors_and_control_both_reach_the_result(tiny: VacePropagator) -> None:
+    frames = scene(9, 48, 32)
+    control = make_control(frames, "canny")
+    plain = tiny.propagate(frames, {}, None, prompt="", seed=0)
+    anchored = tiny.propagate(frames, {8: frames[8]}, None, prompt="", seed=0)
+    led = tiny.propagate(frames, {8: frames[8]}, control, prompt="", seed=0)
+    assert not np.array_equal(plain, anchored)
+    assert not np.array_equal(anchored, led)
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> VacePropagator:
+    """Nano's base with a control branch that has learnt nothing: its strides are what matters here."""
+    folder = tmp_path_factory.mktemp("nano")
+    shipped = load_profile("nano").folder
+    for part in ("vae", "text_encoder", "tokenizer"):
+        (folder / part).symlink_to(shipped / part)
+    models = load_parts(shipped)
+    channels = condition_channels(models.autoencoder)
+    grow_vace(models.transformer, (0, 2), channels).save_pretrained(folder / "transformer_vace")
+    return VacePropagator.from_profile("nano", device="cpu", model_dir=folder)
+
+
+def test_an_autoencoder_that_folds_patches_is_counted_by_its_own_strides(grown: VacePropagator) -> None:
+    size = grown.control_size(144, 256)
+    assert size == (72, 128)
+    conditions = encode_conditions(
+        grown.pipeline, arrange_conditions((5, *size, 3), {}, None), mask_conditions((5, *size, 3), {})
+    )
+    channels = condition_channels(grown.models.autoencoder)
+    assert conditions.shape == (1, channels, 2, 9, 16)
+    assert channels == 2 * grown.models.autoencoder.config.z_dim + 64
+
+
+def test_nano_carries_the_change_to_the_pixels_of_the_source(grown: VacePropagator) -> None:
+    frames = scene(6, 200, 112)
+    assert grown.profile.transfer.channels == "colour"
+    first, again = (grown.propagate(frames, {0: 255 - frames[0]}, None, prompt="", seed=0) for _ in range(2))
+    assert first.shape == frames.shape
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, frames)
+
+
+def test_blocks_that_the_base_lacks_are_refused() -> None:
+    base = load_parts(load_profile("nano").folder).transformer
+    with pytest.raises(ConfigError, match="choose others"):
+        grow_vace(base, (0, base.config.num_layers), 128)
+    with pytest.raises(ConfigError, match="with 0 among them"):
+        grow_vace(base, (1, 2), 128)
