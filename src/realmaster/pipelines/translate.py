@@ -1,7 +1,7 @@
 """Translate a rendered clip into a photoreal one: any length, any size, one pass.
 
 The story: read a window of frames, bring it to the model's size, translate it (`sampling`), carry the change back to
-the input's own pixels (`transfer`), write, and go on with the next window.
+the input's own pixels (`carry`), write, and go on with the next window.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from realmaster.models.machine import check_device
 from realmaster.models.profiles import Profile, SamplingSettings, load_profile
 from realmaster.models.step_caches import step_caches
 from realmaster.pipelines.call import sampling_of_call
+from realmaster.pipelines.carry import Carrier
 from realmaster.pipelines.denoise import Mode
-from realmaster.pipelines.enlarge import enlarge
 from realmaster.pipelines.protect import Weights, open_mask
 from realmaster.pipelines.sampling import Prompt, Stopwatch, TranslatedWindow, WindowSampler
 from realmaster.pipelines.sizes import fit_size, resize
-from realmaster.pipelines.transfer import SteadyFit, apply_change
 from realmaster.pipelines.windows import Window, cut_windows
 from realmaster.types import ClipInfo, VideoShape
 
@@ -264,12 +263,12 @@ class Translator:
             with watch.stage("encode"):
                 text = self._encode_prompt(sampler, prompt, negative_prompt)
             before: TranslatedWindow | None = None
-            steady = SteadyFit(profile.transfer)
+            carrier = Carrier(profile.transfer, strength, masks)
             with step_caches(profile, self.models.experts, sampler.denoiser.num_steps):
                 for window in cut_windows(chunks, profile.window, time_stride=self.models.time_stride):
                     before = self._translate_window(sampler, window, text, before, watch)
                     with watch.stage("transfer"):
-                        translated = self._carry_over(window, before, steady, strength, masks)
+                        translated = carrier.carry(window, before)
                     yield translated
         finally:
             sampler.remove()
@@ -291,33 +290,6 @@ class Translator:
             stride = self.models.space_stride * self.profile.reference.spatial_scale
             small = resize(window.frames, fit_size(self.profile.size, *window.frames.shape[1:3], stride=stride))
         return sampler.translate(small, text, watch, held=before, num_held=window.num_held)
-
-    def _carry_over(
-        self,
-        window: Window,
-        translated: TranslatedWindow,
-        steady: SteadyFit,
-        strength: float,
-        masks: Iterator[Weights] | None,
-    ) -> Frames:
-        """Carry the change of one window's new frames to the input's own resolution."""
-        if self.profile.transfer.channels == "pixels":
-            new = range(window.num_held, len(window.frames) - window.num_padding)
-            weights = [strength if masks is None else strength * next(masks) for _ in new]
-            pairs = zip(new, weights, strict=True)
-            return np.stack([enlarge(window.frames[i], translated.frames[i], strength=weight) for i, weight in pairs])
-        # the clip's first frame is alone in its latent and comes out lighter or darker: it takes the next one's change
-        first = min(1, len(window.frames) - 1)
-        renders = resize(window.frames, translated.guide.shape[1:3])
-        if steady.maps is None:
-            steady.begin(renders[first], translated.guide[first:], translated.frames[first:])
-        out = []
-        for index in range(window.num_held, len(window.frames) - window.num_padding):
-            shown = max(index, first)
-            maps = steady.fit(renders[index], translated.guide[shown], translated.frames[shown])
-            weight = strength if masks is None else np.asarray(strength * next(masks), dtype=np.float32)
-            out.append(apply_change(window.frames[index], maps, strength=weight))
-        return np.stack(out)
 
 
 def _timed(chunks: Iterator[Frames], watch: Stopwatch) -> Iterator[Frames]:

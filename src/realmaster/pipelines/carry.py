@@ -1,0 +1,53 @@
+"""From a translated window to the output: the change, carried to the input's own pixels, or the pixels themselves.
+
+Separate from `transfer`, whose fit knows arrays only, and from `translate`, which knows files: here are windows, with
+frames that are held or padding, the strength and the protected parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from realmaster.models.profiles import TransferSettings
+from realmaster.pipelines.enlarge import enlarge
+from realmaster.pipelines.protect import Weights
+from realmaster.pipelines.sampling import TranslatedWindow
+from realmaster.pipelines.sizes import resize
+from realmaster.pipelines.transfer import SteadyFit, apply_change
+from realmaster.pipelines.windows import Window
+
+Frames = npt.NDArray[np.uint8]
+
+
+class Carrier:
+    """Make the output frames of a clip's windows, one after the other; the fit of one window goes on in the next."""
+
+    def __init__(self, settings: TransferSettings, strength: float, masks: Iterator[Weights] | None) -> None:
+        """Begin a clip; `masks` gives a weight for every new frame, 0 where the render stays."""
+        self.settings, self.strength, self.masks = settings, strength, masks
+        self.steady = SteadyFit(settings)
+
+    def carry(self, window: Window, translated: TranslatedWindow) -> Frames:
+        """Give one window's new frames, uint8 [n, H, W, 3], at the input's own resolution."""
+        new = range(window.num_held, len(window.frames) - window.num_padding)
+        if self.settings.channels == "pixels":
+            return np.stack([enlarge(window.frames[i], translated.frames[i], strength=self._weight()) for i in new])
+        # the clip's first frame is alone in its latent and comes out lighter or darker: it takes the next one's change
+        first = min(1, len(window.frames) - 1)
+        renders = resize(window.frames, translated.guide.shape[1:3])
+        if self.steady.maps is None:
+            self.steady.begin(renders[first], translated.guide[first:], translated.frames[first:])
+        out = []
+        for index in new:
+            shown = max(index, first)
+            maps = self.steady.fit(renders[index], translated.guide[shown], translated.frames[shown])
+            out.append(apply_change(window.frames[index], maps, strength=self._weight()))
+        return np.stack(out)
+
+    def _weight(self) -> float | npt.NDArray[np.float32]:
+        if self.masks is None:
+            return self.strength
+        return np.asarray(self.strength * next(self.masks), dtype=np.float32)
