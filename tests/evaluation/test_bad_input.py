@@ -227,3 +227,6 @@ def test_every_training_of_the_ablations_is_a_run_of_its_own(checkout: Path, mon
     assert len({json.dumps(run.model_dump(mode="json", exclude={"output"}), sort_keys=True) for run in runs}) == 4
     steps = {run.experts["transformer"].num_steps for run in runs}
     assert len(steps) == 1  # an equal budget
+    for run in runs:
+        stride = 8 * run.data.encode.reference_scale  # nano's autoencoder, and a reference at half the size
+        assert all(bucket.width % stride == bucket.height % stride == 0 for bucket in run.data.encode.buckets)

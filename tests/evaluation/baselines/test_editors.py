@@ -22,10 +22,13 @@ from realmaster.evaluation.baselines.baseline import RenderedClip
 from realmaster.evaluation.baselines.ditto import add_lora, even_steps, read_vace_lora
 from realmaster.evaluation.baselines.registry import make_baseline
 from realmaster.evaluation.baselines.stock import as_frames, as_images, embeddings_of, generator_of
+from realmaster.models.loading import load_profile_models
 from realmaster.models.profiles import load_profile
+from realmaster.pipelines.sampling import Stopwatch, WindowSampler
+from realmaster.pipelines.schedule import build_scheduler
 from sample_clips import scene
 from vace_layout import write_vace
-from wan_layout import write_wan21
+from wan_layout import write_wan21, write_wan22
 
 # diffusers' UniPC with the published Cosmos settings turns a tensor into an array in numpy's old way
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -265,8 +268,6 @@ def test_sdedit_on_one_transformer_is_the_stock_video_to_video_pipeline(tmp_path
     profile = baseline._profile
     stock = WanVideoToVideoPipeline.from_pretrained(folder, dtype=torch.float32)
     stock.vae = baseline._models.autoencoder
-    from realmaster.pipelines.schedule import build_scheduler
-
     stock.scheduler = build_scheduler(profile.sampling.model_copy(update={"num_inference_steps": 4}))
     stock.set_progress_bar_config(disable=True)
     texts = embeddings_of(stock, "a street", profile.sampling.negative_prompt, guided=True)
@@ -278,7 +279,33 @@ def test_sdedit_on_one_transformer_is_the_stock_video_to_video_pipeline(tmp_path
     assert np.abs(edited.astype(int) - FRAMES).mean() > 2
 
 
-def test_sdedit_with_two_experts_begins_where_it_is_told() -> None:
+def test_beginning_at_a_step_is_going_on_from_there_whichever_expert_it_is(tmp_path: Path) -> None:
+    changes = {"size.height": 64, "size.width": 96, "size.buckets": [], "window.num_frames": 9, "window.overlap": 5,
+               "memory.dtype": "float32", "memory.offload": "none", "sampling.scheduler": "euler",
+               "sampling.num_inference_steps": 6}  # fmt: skip
+    profile = load_profile("wan2.2-a14b", model_dir=write_wan22(tmp_path / "wan"), changes=changes)
+    models = load_profile_models(profile)[0]
+    sampler = WindowSampler(models, mode="off", spatial_scale=1, sampling=profile.sampling, seed=1)
+    denoiser, prompt = sampler.denoiser, sampler.encode_prompt("a street", "")
+    seen = []
+    velocity = denoiser._velocity
+
+    def watched(name: str, latents: torch.Tensor, *others: Any) -> torch.Tensor:
+        if not seen or not torch.equal(seen[-1][1], latents):
+            seen.append((name, latents.clone()))
+        return velocity(name, latents, *others)
+
+    denoiser._velocity = watched
+    whole = denoiser.sample(denoiser.draw_noise((1, 16, 2, 8, 12)), None, prompt, Stopwatch(), held=None)
+    denoiser._velocity = velocity
+    assert len(seen) == 6
+    assert [name for name, _ in seen] == ["transformer"] * 4 + ["transformer_2"] * 2
+    for step in (1, 4, 5):
+        again = denoiser.sample(seen[step][1], None, prompt, Stopwatch(), held=None, first_step=step)
+        assert torch.equal(again, whole)
+
+
+def test_the_further_sdedit_noises_the_more_it_changes() -> None:
     near = make_baseline("sdedit", {"strength": 0.2, "num_inference_steps": 5}, device="cpu").translate(clip_of())
     far = make_baseline("sdedit", {"strength": 1.0, "num_inference_steps": 5}, device="cpu").translate(clip_of())
     change = [np.abs(frames.astype(int) - FRAMES).mean() for frames in (near, far)]

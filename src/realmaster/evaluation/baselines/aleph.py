@@ -163,7 +163,7 @@ class Aleph(Baseline[AlephSettings]):
                 reason = getattr(found, "failure", None) or found.status.lower()
                 if clip.state is not None:
                     clip.state.unlink(missing_ok=True)
-                raise RunwayError(f"{name}: the task {task} failed ({reason}): change prompt or clip, or leave it out")
+                raise MediaError(f"{name}: the task {task} failed ({reason}): change prompt or clip, or leave it out")
             if time.monotonic() > end:
                 raise RunwayError(
                     f"{name}: the task {task} took longer than {self.settings.timeout_seconds:g} s: raise "
