@@ -35,6 +35,7 @@ class NanoEditor:
         """Use loaded models; `from_profile` loads them."""
         self.profile, self.models, self.mode = profile, models, mode
         self.name = "in_context"
+        self.weights = identify_weights(profile)  # once: files are hashed for it
 
     @classmethod
     def from_profile(
@@ -63,7 +64,7 @@ class NanoEditor:
         """Name the weights, and all settings that change a pixel."""
         return {
             "editor": self.name,
-            "weights": identify_weights(self.profile),
+            "weights": self.weights,
             "instruction": self._instruction,
             "sampling": self.profile.effective_sampling.model_dump(mode="json"),
             "transfer": self.profile.transfer.model_dump(mode="json"),

@@ -46,6 +46,7 @@ class QwenImageEdit:
         assert profile.editor is not None, "a profile that edits has settings for it"
         self.profile, self.settings, self.pipeline = profile, profile.editor, pipeline
         self.name = "qwen"
+        self.weights = identify_weights(profile)  # once: files are hashed for it
 
     @classmethod
     def from_profile(
@@ -87,7 +88,7 @@ class QwenImageEdit:
         settings = self.settings
         return {
             "editor": self.name,
-            "weights": identify_weights(self.profile),
+            "weights": self.weights,
             "instruction": settings.instruction,
             "sampling": self.profile.effective_sampling.model_dump(mode="json"),
             "few_step": self.profile.few_step.model_dump(mode="json") if self.profile.few_step.enabled else None,

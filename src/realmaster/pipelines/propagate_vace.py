@@ -45,6 +45,7 @@ class VacePropagator:
         self.profile, self.models = profile, models
         self.pipeline = build_vace_pipeline(models, build_scheduler(profile.sampling))
         self.name = "vace"
+        self.weights = identify_weights(profile)  # once: files are hashed for it
         self.texts: dict[str, Tensor] = {}
 
     @classmethod
@@ -71,7 +72,7 @@ class VacePropagator:
         """Name the weights, and all settings that change a pixel."""
         return {
             "propagator": self.name,
-            "weights": identify_weights(self.profile),
+            "weights": self.weights,
             "sampling": self.profile.sampling.model_dump(mode="json"),
             "num_frames": self.profile.window.num_frames,
             "conditioning_scale": self._scale,
