@@ -31,6 +31,7 @@ class VideoSource:
     def __init__(self, files: dict[str, _File], settings: SourceSettings) -> None:
         """Take the files by the names of their videos."""
         self._files, self._settings = files, settings
+        self._rates: dict[str, Fraction] = {}  # a probe reads every packet: once a file is enough
 
     def videos(self) -> list[SourceVideo]:
         """Give the videos by name; each file's packets are read for its length.
@@ -47,7 +48,7 @@ class VideoSource:
             MediaError: the file cannot be read, or ends early.
         """
         file = self._file(video)
-        rate = self._rate(file)
+        rate = self._rate(video, file)
         with open_clip(file, start_seconds=first / rate, image_rate=self._image_rate) as clip:
             left = count
             for chunk in clip.chunks(8):
@@ -78,9 +79,11 @@ class VideoSource:
         except KeyError as error:
             raise MediaError(f"expected the video {video} in its source, found none: restore its file") from error
 
-    def _rate(self, file: Path) -> Fraction:
-        with open_clip(file, image_rate=self._image_rate) as clip:
-            return clip.info.frame_rate
+    def _rate(self, video: str, file: Path) -> Fraction:
+        if video not in self._rates:
+            with open_clip(file, image_rate=self._image_rate) as clip:
+                self._rates[video] = clip.info.frame_rate
+        return self._rates[video]
 
     def _describe(self, name: str, file: _File) -> SourceVideo:
         with open_clip(file.path, image_rate=self._image_rate) as clip:
@@ -88,6 +91,7 @@ class VideoSource:
             num_frames = info.num_frames
             if num_frames is None:  # the container does not say
                 num_frames = sum(len(chunk) for chunk in clip.chunks(16))
+        self._rates[name] = info.frame_rate
         return SourceVideo(
             name,
             num_frames,
