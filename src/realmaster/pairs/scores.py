@@ -193,6 +193,15 @@ SCORES: Mapping[str, tuple[str, int, int]] = {
     "anchor_worst": ("worst anchor kept, dB", 1, 1),
     "colour_change": ("colour change, dE", 1, 0),
     "sharpness": ("sharpness, times the source's", 2, 0),
+    # of the edits, the worst of a clip's keyframes: measured where they are made (`pipelines/edit_checks.py`)
+    "edit_attempts": ("seeds the editor needed", 0, -1),
+    "edit_found": ("edits: keyframe found again", 2, 1),
+    "edit_shift": ("edits: shift, of the width", 4, -1),
+    "edit_zoom": ("edits: zoom", 3, 0),
+    "edit_warp": ("edits: warp, of the width", 4, -1),
+    "edit_edges_lost": ("edits: edges lost", 2, -1),
+    "edit_edges_invented": ("edits: edges invented", 2, -1),
+    "edit_palette_moved": ("edits: palette moved, dE", 1, 0),
 }
 
 
