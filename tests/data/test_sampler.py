@@ -114,12 +114,11 @@ def test_a_bucket_that_is_none_is_refused(bucket: str) -> None:
 def test_a_clip_and_its_depth_are_cut_and_repeated_alike(tmp_path: Path) -> None:
     root = footage.sail_vos(tmp_path / "set", ("a",), num_frames=8)
     source = open_source(SourceSettings(kind="sail-vos", path=str(root)))
-    (found,) = source.videos()
     wanted = settings(num_frames=5, buckets=["16x16"])
-    frames = read_clip(source, found, 3, (20, 20), wanted)
+    frames = read_clip(source, "a", Fraction(8), 3, (20, 20), wanted)
     middle = scene(8, 32, 20)[:, :, 6:26]
     assert (frames == middle[[3, 3, 4, 4, 5]]).all()
-    depth = read_clip_pass(source, found, "depth", 3, (10, 10), wanted)
+    depth = read_clip_pass(source, "a", Fraction(8), "depth", 3, (10, 10), wanted)
     assert depth.shape == (5, 10, 10)
     assert np.isinf(depth[:, :5]).all()
     assert depth[:, 5:] == pytest.approx(5, rel=1e-4)

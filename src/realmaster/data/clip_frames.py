@@ -6,6 +6,7 @@ Separate from the sampler, which never opens a picture. Letters: F frames, H, W 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,40 +14,49 @@ import numpy.typing as npt
 
 from realmaster.data.augment import Framing
 from realmaster.data.sampler import SampleSettings, source_frames
-from realmaster.data.sources.source import Source, SourceVideo
+from realmaster.data.sources.source import Source
 
 Frames = npt.NDArray[np.uint8]
 
 
 def read_clip(
-    source: Source, video: SourceVideo, first_frame: int, size: tuple[int, int], settings: SampleSettings
+    source: Source, video: str, rate: Fraction, first_frame: int, size: tuple[int, int], settings: SampleSettings
 ) -> Frames:
-    """Read a clip: uint8 [F, H, W, 3] at `size` (height, width). One frame is held at the source's own size.
+    """Read a clip of a video of `rate` frames a second: uint8 [F, H, W, 3] at `size` (height, width).
+
+    One frame is held at the source's own size.
 
     Raises:
         MediaError: a frame is missing or cannot be read.
     """
-    shown = source_frames(settings, video.frame_rate)
-    framing = Framing.cover((video.height, video.width), size)
+    shown = source_frames(settings, rate)
     frames = np.empty((len(shown), *size, 3), np.uint8)
-    for index, picture in _repeated(source.frames(video.name, first_frame, shown[-1] + 1), shown):
-        frames[index] = framing.show(picture, size) if picture is not None else frames[index - 1]
+    for index, picture in _repeated(source.frames(video, first_frame, shown[-1] + 1), shown):
+        if picture is None:
+            frames[index] = frames[index - 1]
+        else:
+            frames[index] = Framing.cover(picture.shape[:2], size).show(picture, size)
     return frames
 
 
 def read_clip_pass(
-    source: Source, video: SourceVideo, name: str, first_frame: int, size: tuple[int, int], settings: SampleSettings
+    source: Source,
+    video: str,
+    rate: Fraction,
+    name: str,
+    first_frame: int,
+    size: tuple[int, int],
+    settings: SampleSettings,
 ) -> npt.NDArray[Any]:
     """Read a pass of the same frames, framed alike: [F, H, W]; values are picked, never mixed.
 
     Raises:
         MediaError: there is no such pass, or it cannot be read.
     """
-    shown = source_frames(settings, video.frame_rate)
-    framing = Framing.cover((video.height, video.width), size)
+    shown = source_frames(settings, rate)
     planes: list[npt.NDArray[Any]] = []
-    for _, plane in _repeated(source.read_pass(video.name, name, first_frame, shown[-1] + 1), shown):
-        planes.append(_pick(plane, framing, size) if plane is not None else planes[-1])
+    for _, plane in _repeated(source.read_pass(video, name, first_frame, shown[-1] + 1), shown):
+        planes.append(planes[-1] if plane is None else _pick(plane, Framing.cover(plane.shape, size), size))
     return np.stack(planes)
 
 

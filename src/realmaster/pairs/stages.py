@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy.typing as npt
 
 from realmaster.data.clip_frames import read_clip, read_clip_pass
 from realmaster.data.sources.registry import open_source
-from realmaster.data.sources.source import Source, SourceVideo
+from realmaster.data.sources.source import Source
 from realmaster.errors import DataError, MediaError
 from realmaster.media.images import encode_image, read_image
 from realmaster.pairs.frames_file import load_frames, load_planes, write_frames, write_planes
@@ -87,29 +88,26 @@ class SampleStage(_Base):
     def setup(self) -> None:
         """Open nothing yet: a source is opened when its first clip comes."""
         super().setup()
-        self._sources: dict[str, tuple[Source, dict[str, SourceVideo]]] = {}
+        self._sources: dict[str, Source] = {}
 
     def __call__(self, job: Job) -> Job:
         """Read, repeat, frame and store the frames, and the depth where control wants it."""
         cut = job.clip.cut
-        source, videos = self._open(cut.source)
-        if cut.video not in videos:
-            raise MediaError(f"expected the video {cut.video} in {cut.source}, found none: restore it")
-        video, size = videos[cut.video], (cut.height, cut.width)
-        frames = read_clip(source, video, cut.first_frame, size, self.settings.sample)
+        source, size = self._open(cut.source), (cut.height, cut.width)
+        where = (source, cut.video, Fraction(cut.source_rate))
+        frames = read_clip(*where, cut.first_frame, size, self.settings.sample)
         write_frames(self.store, self.pairs.work(job.clip.id, "engine.mkv"), frames, cut.frame_rate)
         if self.settings.control.kind == "depth":
-            depth = read_clip_pass(source, video, "depth", cut.first_frame, size, self.settings.sample)
+            depth = read_clip_pass(*where, "depth", cut.first_frame, size, self.settings.sample)
             write_planes(self.store, self.pairs.work(job.clip.id, "depth.npy"), depth.astype(np.float32))
         return job.found(self.name, {})
 
-    def _open(self, label: str) -> tuple[Source, dict[str, SourceVideo]]:
+    def _open(self, label: str) -> Source:
         if label not in self._sources:
             chosen = next((one for one in self.settings.sources if one.label == label), None)
             if chosen is None:
                 raise DataError(f"expected the source {label} in the set's settings, found none: restore it")
-            source = open_source(chosen)
-            self._sources[label] = source, {video.name: video for video in source.videos()}
+            self._sources[label] = open_source(chosen)
         return self._sources[label]
 
 

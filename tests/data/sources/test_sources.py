@@ -10,7 +10,7 @@ import pytest
 
 import footage
 from realmaster.data.sources import registry
-from realmaster.data.sources.registry import find_video, open_source, open_sources
+from realmaster.data.sources.registry import open_source, open_sources
 from realmaster.data.sources.source import Source, SourceSettings
 from realmaster.errors import ConfigError, MediaError
 from sample_clips import scene, write_clip, write_images
@@ -212,7 +212,7 @@ def test_a_source_that_is_not_there_by_that_name_or_kind_is_refused(tmp_path: Pa
     with pytest.raises(ConfigError, match="did you mean depth_scale"):
         opened("sequences", tmp_path, options={"depth_scal": 1})
     with pytest.raises(MediaError, match="expected the video other"):
-        find_video(opened("video", tmp_path), "other")
+        frames_of(opened("video", tmp_path), "other", 0, 1)
 
 
 def test_a_reader_of_another_package_is_found_by_its_entry_point(

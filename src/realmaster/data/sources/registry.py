@@ -8,8 +8,8 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from realmaster.data.sources import carla, sail_vos, sequences, videos
-from realmaster.data.sources.source import Source, SourceSettings, SourceVideo
-from realmaster.errors import ConfigError, MediaError
+from realmaster.data.sources.source import Source, SourceSettings
+from realmaster.errors import ConfigError
 
 GROUP = f"{__name__.partition('.')[0]}.sources"
 """Entry points of this group are functions of `SourceSettings` that give a `Source`."""
@@ -54,15 +54,3 @@ def open_sources(settings: Sequence[SourceSettings]) -> dict[str, Source]:
             raise ConfigError(f"expected sources of different names, got {one.label!r} twice: set name on one of them")
         sources[one.label] = open_source(one)
     return sources
-
-
-def find_video(source: Source, name: str) -> SourceVideo:
-    """Give the video of a name.
-
-    Raises:
-        MediaError: the source has none of that name.
-    """
-    for video in source.videos():
-        if video.name == name:
-            return video
-    raise MediaError(f"expected the video {name} in its source, found none: restore it")
