@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,13 +17,21 @@ from realmaster.errors import ConfigError
 from realmaster.evaluation.baselines.baseline import Baseline, BaselineSettings, Cost, RenderedClip
 from realmaster.evaluation.baselines.pipeline import Pipeline
 from realmaster.evaluation.baselines.registry import make_baseline
-from realmaster.evaluation.comparison_settings import ComparisonSettings
+from realmaster.evaluation.baselines.run import run_baseline
+from realmaster.evaluation.comparison_settings import ClipSettings, ComparisonSettings, list_scenes
 from realmaster.evaluation.made import make_clips
 from realmaster.evaluation.run import evaluate
-from realmaster.pipelines.edit_folder import EditMissingError
+from realmaster.pipelines.control import make_control
+from realmaster.pipelines.propagate_vace import VacePropagator
+from realmaster.pipelines.sizes import resize
 from sample_clips import frames_of, scene
+from vace_layout import write_vace
 
 Frames = npt.NDArray[np.uint8]
+TINY = {
+    "size.height": 64, "size.width": 96, "size.buckets": [], "window.num_frames": 9, "window.overlap": 5,
+    "propagation.num_frames": 9, "propagation.sampling.num_inference_steps": 2, "propagation.memory.dtype": "float32",
+}  # fmt: skip
 
 
 def settings_of(pairs: Path, output: Path, methods: dict[str, Any], **changes: Any) -> ComparisonSettings:
@@ -194,11 +203,33 @@ def test_the_pipeline_edits_its_anchors_together_and_draws_what_it_is_told(
     assert made.shape == frames.shape
 
 
-def test_the_pipeline_takes_edits_from_a_folder_and_names_those_that_are_missing(tmp_path: Path) -> None:
-    baseline, _, _ = pipeline_of(edits=tmp_path / "edits")
-    del baseline.__dict__["_editor"]
-    with pytest.raises(EditMissingError):
-        baseline.translate(RenderedClip("c", scene(9, 64, 48), Fraction(16), "a street"))
+def test_the_pipeline_takes_edits_from_a_folder_and_asks_for_all_that_are_missing(
+    tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    write_vace(tmp_path / "models" / "wan2.1-1.3b" / "vace")
+    values = {"profile": "wan2.1-1.3b", "model_dir": tmp_path / "models", "edits": tmp_path / "edits", "changes": TINY}
+    for index in range(2):
+        save(f"renders/c{index}.mkv", scene(5 + index, 96, 64))
+    scenes = list_scenes(ClipSettings(render=f"{tmp_path}/renders/{{clip}}.mkv"))
+    baseline = make_baseline("pipeline", values, device="cpu")
+    assert baseline.lacking() is None
+    asked = run_baseline("pipeline", baseline, scenes, tmp_path / "out", caption="rain", codec="lossless")
+    assert set(asked.failed) == {"c0", "c1"}
+    assert "more edits in" in asked.failed["c0"]
+    written = list((tmp_path / "edits" / "to_edit").glob("*.png"))
+    assert len(written) == 3  # both ends of both; the first frames are one picture
+    for file in written:
+        cv2.imwrite(str(tmp_path / "edits" / "edited" / file.name), 255 - cv2.imread(str(file)))
+    made = run_baseline("pipeline", baseline, scenes, tmp_path / "out", caption="rain", codec="lossless")
+    assert made.made == ("c0", "c1")
+
+    frames = scene(5, 96, 64)
+    propagator = VacePropagator.from_profile("wan2.1-1.3b", device="cpu", model_dir=tmp_path / "models", changes=TINY)
+    size = propagator.control_size(64, 96)
+    control = make_control(resize(frames, size), "canny")
+    anchors = {0: 255 - frames[0], 4: 255 - frames[4]}
+    expected = propagator.propagate(frames, anchors, control, prompt="rain", seed=0)
+    assert np.array_equal(frames_of(tmp_path / "out" / "c0.mkv"), expected)
 
 
 def test_a_pipeline_that_would_see_nothing_of_the_render_is_refused() -> None:

@@ -29,11 +29,11 @@ from realmaster.pipelines.sizes import resize
 
 
 class PipelineSettings(ProfileSettings):
-    """Which frames are edited, by what, and what else the propagator sees."""
+    """Which frames are edited, by what, and what else the propagator sees.
 
-    editor_dir: Path | None = Field(
-        None, description="folder of the editor's checkpoint; null is the profile's own place"
-    )
+    `model_dir` holds `<profile>/vace` and `<profile>/editor`, as for `realmaster pairs build`.
+    """
+
     edits: Path | None = Field(None, description="folder of edited frames instead of an editor, named by their renders")
     anchors: AnchorStrategy = Field("first_last", description="frames that are edited")
     every: int | None = Field(None, ge=1, description="distance between anchors, for anchors: every")
@@ -52,7 +52,7 @@ class Pipeline(Baseline[PipelineSettings]):
     """Anchors and VACE, nothing trained on pairs."""
 
     settings_class = PipelineSettings
-    without_effect = frozenset({"model_dir", "editor_dir"})
+    without_effect = frozenset({"model_dir"})
 
     def lacking(self) -> Requirement | None:
         """Say which weights are not here."""
@@ -91,8 +91,8 @@ class Pipeline(Baseline[PipelineSettings]):
         return self._part("editor")
 
     def _part(self, part: str) -> Profile:
-        folder = self.settings.editor_dir if part == "editor" else self.settings.model_dir
-        return load_profile(f"{self.settings.profile}/{part}", model_dir=folder, changes=self.settings.changes)
+        settings = self.settings
+        return load_profile(f"{settings.profile}/{part}", model_dir=settings.model_dir, changes=settings.changes)
 
     @cached_property
     def _editor(self) -> KeyframeEditor:
@@ -102,7 +102,7 @@ class Pipeline(Baseline[PipelineSettings]):
         part = self._part("editor")
         kind = NanoEditor if part.editor is None or part.editor.kind == "in_context" else QwenImageEdit
         return kind.from_profile(
-            settings.profile, device=self.device, model_dir=settings.editor_dir, changes=settings.changes
+            settings.profile, device=self.device, model_dir=settings.model_dir, changes=settings.changes
         )
 
     @cached_property

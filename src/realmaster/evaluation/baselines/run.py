@@ -26,6 +26,7 @@ from realmaster.evaluation.grid import MOST_FRAMES
 from realmaster.media.output import temporary
 from realmaster.media.reader import open_clip
 from realmaster.media.writer import ClipWriter
+from realmaster.pipelines.edit_folder import EditMissingError
 from realmaster.types import ClipInfo
 
 logger = logging.getLogger(__name__)
@@ -95,9 +96,7 @@ def run_baseline(
             try:
                 reports.append(plan.make(baseline))
                 made.append(plan.scene.name)
-            except (MediaError, OutputError) as error:
-                if isinstance(error, OutputError):
-                    raise
+            except (MediaError, EditMissingError) as error:  # of this clip alone
                 logger.warning("%s, %s: %s", name, plan.scene.name, error)
                 failed[plan.scene.name] = str(error)
         if progress is not None:
