@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from realmaster.errors import ConfigError
 from realmaster.evaluation.baselines.baseline import Baseline
 
-GROUP = "realmaster.baselines"  # of entry points
+GROUP = f"{__name__.partition('.')[0]}.baselines"  # of entry points
 
 
 class Entry(NamedTuple):
