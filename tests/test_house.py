@@ -50,7 +50,8 @@ def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
             assert node.level == 0, f"{path}:{node.lineno}: write the full name instead of a relative import"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names = re.findall(r"^(realmaster(?:\.\w+)+)(?::\w+)?$", node.value)
+            named = re.findall(r"^(realmaster(?:\.\w+)+)(?::\w+)?$", node.value)
+            names = [name for name in named if name.split(".")[1] in LEVEL]  # others are groups of entry points
         for name in names:
             parts = name.split(".")
             if parts[0] == "realmaster" and len(parts) > 1 and not parts[1].startswith("__"):

@@ -11,7 +11,7 @@ from realmaster.data.sources import carla, sail_vos, sequences, videos
 from realmaster.data.sources.source import Source, SourceSettings
 from realmaster.errors import ConfigError
 
-GROUP = f"{__name__.partition('.')[0]}.sources"
+GROUP = "realmaster.sources"
 """Entry points of this group are functions of `SourceSettings` that give a `Source`."""
 
 BUILT_IN: dict[str, Callable[[SourceSettings], Source]] = {
