@@ -89,7 +89,8 @@ class Comparison:
                 if cell.num_clips < len(self.clips) and cell.reason != IS_TRUTH:
                     found.setdefault((method, len(self.clips) - cell.num_clips, cell.reason), []).append(metric.title)
         return [
-            f"{method}, {count} of {len(self.clips)} clips: {reason} ({', '.join(titles)})"
+            f"{method}, {count} of {len(self.clips)} clips: {reason} "
+            f"({'all metrics' if len(titles) == len(self.present) else ', '.join(titles)})"
             for (method, count, reason), titles in found.items()
         ]
 
