@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -49,6 +50,7 @@ class _Base:
     """What the stages share: settings, the set, and how long their models took."""
 
     name = ""
+    uses_torch = False
 
     def __init__(self, settings: PairSettings, root: str) -> None:
         """Take the settings; `setup` opens and loads."""
@@ -56,13 +58,15 @@ class _Base:
         self.model_seconds = 0.0  # since the process began; the runner takes differences
 
     def setup(self) -> None:
-        """Open the set; threads are set once for the process."""
+        """Open the set; threads are set once for the process, torch's only where a stage uses it."""
         self.pairs = PairSet(self.root)
         self.store = self.pairs.store
         if self.settings.compute.threads is not None:
-            import torch
+            cv2.setNumThreads(self.settings.compute.threads)
+            if self.uses_torch:
+                import torch
 
-            torch.set_num_threads(self.settings.compute.threads)
+                torch.set_num_threads(self.settings.compute.threads)
 
     def close(self) -> None:
         """Let the models go."""
@@ -115,6 +119,7 @@ class EditStage(_Base):
     """Turn the keyframes into photographs, check them against the render, try again or give up."""
 
     name = "edit"
+    uses_torch = True
 
     def setup(self) -> None:
         """Load the editor, where any frame is to be edited."""
@@ -191,6 +196,7 @@ class PropagateStage(_Base):
     """Carry the anchors' look over the clip."""
 
     name = "propagate"
+    uses_torch = True
 
     def setup(self) -> None:
         """Load the propagator."""
