@@ -93,7 +93,8 @@ def main(arguments: list[str] | None = None) -> Path | None:
         return None
     methods, described = build(given)
     found: dict[str, dict[str, list[float | None]]] = {name: {f: [] for f in FIGURES} for name in methods}
-    unseen_shares = []
+    unseen_shares: list[float] = []
+    kept = None
     rows = read_rows(given.pairs, given.split)[: given.limit]
     for row in rows:
         clip = Clip(row.name, row.engine_frames(), row.camera_frames(), row.caption)
@@ -106,18 +107,20 @@ def main(arguments: list[str] | None = None) -> Path | None:
             for figure, value in (measure(output, clip, unseen) | {"seconds": seconds}).items():
                 found[name][figure].append(value)
         logger.info("%s: %d frames, %.1f %% unseen", clip.name, len(clip.engine), 100 * unseen_shares[-1])
-    result = {
-        "pairs": given.pairs.name,
-        "split": given.split,
-        "profile": given.profile,
-        "seed": given.seed,
-        "models": described,
-        "clips": [row.name for row in rows],
-        "unseen_share": unseen_shares,
-        "methods": found,
-    }
+        result = {
+            "pairs": given.pairs.name,
+            "split": given.split,
+            "profile": given.profile,
+            "seed": given.seed,
+            "models": described,
+            "clips": [row.name for row in rows[: len(unseen_shares)]],
+            "unseen_share": unseen_shares,
+            "methods": found,
+        }
+        # after every clip, so that a run that is broken off has told something
+        kept = keep(describe_place("cpu") | result, given.output, f"pairs-{given.profile}")
     print(table(found))
-    return keep(describe_place("cpu") | result, given.output, f"pairs-{given.profile}")
+    return kept
 
 
 def build(given: argparse.Namespace) -> tuple[dict[str, Method], dict[str, Any]]:
