@@ -106,18 +106,20 @@ def export(
 @click.option("--faces", type=click.Path(path_type=Path), metavar="FOLDER", help="arcface: insightface's ONNX files.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 def import_(folder: Path, source: Path, identity: str, faces: Path | None, quiet: bool) -> None:
-    """Add pairs made elsewhere to a set, scored and judged by the default thresholds.
+    """Add pairs made elsewhere to a set, scored, and judged by the thresholds of its last filter or the usual ones.
 
     SOURCE is a manifest (JSONL or CSV, as RealMaster, LTX-2, DiffSynth or musubi-tuner write it), a folder with
     manifest.jsonl, or WebDataset archives. A second run adds nothing twice. `pairs filter` judges again.
     """
     from realmaster.pairs.importing import import_pairs
+    from realmaster.pairs.kept_thresholds import last_thresholds
     from realmaster.pairs.scoring import Scorer, ScoringSettings
     from realmaster.pairs.thresholds import Thresholds
 
     settings = ScoringSettings.from_mapping({"identity": {"model": identity, "weights": faces}}, source="import")
+    thresholds = last_thresholds(folder) if folder.is_dir() else Thresholds()
     with progress_bar(quiet=quiet, unit="clip") as progress:
-        done = import_pairs(source, folder, Scorer(settings), Thresholds(), progress=progress)
+        done = import_pairs(source, folder, Scorer(settings), thresholds, progress=progress)
     for row in done.broken:
         click.echo(f"realmaster: warning: {row.where}: {row.reason}", err=True)
     broken = f", {len(done.broken)} broken" if done.broken else ""
