@@ -77,7 +77,7 @@ def test_import_reports_what_came_in(run: Run, folder: Path) -> None:
 
 def test_import_judges_by_the_last_filter_of_the_set(run: Run, folder: Path) -> None:
     other = make_set(folder.parent / "other", record_of("dock-1"))
-    assert run("pairs", "filter", other, "--min-structure", "1")[0] == 0
+    assert run("pairs", "filter", other, "--max-flicker", "0")[0] == 0
     code, out, _ = run("pairs", "import", folder / "manifest.jsonl", "-o", other, "--identity", "none", "-q")
     assert code == 0
     assert "2 added, 0 of them kept" in out
