@@ -95,6 +95,9 @@ class SamplingSettings(Settings):
     shift: float = Field(3.0, gt=0, description="shift of the sigmas towards noise")
     negative_prompt: str = Field("", description="what guidance leads away from")
     still_noise: bool = Field(False, description="the same noise in every frame, for models trained with it")
+    mirror: bool = Field(
+        False, description="sample the mirrored window too and show the mean of both: for models that predict a mean"
+    )
 
 
 class FewStepSettings(Settings):

@@ -38,6 +38,12 @@ class Prompt:
     negative: Tensor
     reference: Tensor
 
+    def expand(self, batch_size: int) -> Prompt:
+        """Give the same embeddings to every sample of a batch."""
+        if batch_size == 1:
+            return self
+        return Prompt(*(x.expand(batch_size, -1, -1) for x in (self.positive, self.negative, self.reference)))
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -1,6 +1,6 @@
 """From the render's frames to the translation's, for one window at the model's size: the figure of the paper.
 
-Letters: F frames, h, w pixels of the model; latents [1, C, F', h', w'].
+Letters: F frames, h, w pixels of the model; latents [B, C, F', h', w'], where B is 1, or 2 with the mirror image.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class WindowSampler:
         decode_guide: bool = True,
     ) -> None:
         """Prepare the sampler; `remove` puts the transformers back as they were."""
-        self.models, self.decode_guide = models, decode_guide
+        self.models, self.decode_guide, self.mirror = models, decode_guide, sampling.mirror
         self.denoiser = Denoiser(
             models, mode=mode, sampling=sampling, memory=memory, spatial_scale=spatial_scale, seed=seed
         )
@@ -84,10 +84,12 @@ class WindowSampler:
         with watch.stage("encode"):
             scale = self.denoiser.spatial_scale
             height, width = frames.shape[1:3]
-            reference_latents = self.encode(frames if scale == 1 else resize(frames, (height // scale, width // scale)))
+            reference = frames if scale == 1 else resize(frames, (height // scale, width // scale))
+            reference_latents = self._encode_views(reference)
+            prompt = prompt.expand(len(reference_latents))
             held_latents = self._held_latents(held, num_held)
-        *counts, rows, columns = reference_latents.shape
-        noise = self.denoiser.draw_noise((*counts, rows * scale, columns * scale))
+        batch_size, *counts, rows, columns = reference_latents.shape
+        noise = self.denoiser.draw_noise((1, *counts, rows * scale, columns * scale)).expand(batch_size, -1, -1, -1, -1)
         latents = self.denoiser.sample(noise, reference_latents, prompt, watch, held=held_latents)
         if not torch.isfinite(latents).all():
             raise NumericalError(
@@ -96,10 +98,22 @@ class WindowSampler:
             )
         with watch.stage("decode"):
             if not self.decode_guide:
-                return TranslatedWindow(self.decode(latents)[0], frames, latents)
-            guide_latents = reference_latents if scale == 1 else self.encode(frames)
-            both = self.decode(torch.cat([latents, guide_latents]))
-        return TranslatedWindow(both[0], both[1], latents)
+                return TranslatedWindow(self._decode_views(latents), frames, latents)
+            guide_latents = reference_latents if scale == 1 else self._encode_views(frames)
+            return TranslatedWindow(self._decode_views(latents), self._decode_views(guide_latents), latents)
+
+    def _encode_views(self, frames: Frames) -> Tensor:
+        """Encode the frames, and with `mirror` their mirror image as a second sample of the batch."""
+        latents = self.encode(frames)
+        return torch.cat([latents, self.encode(frames[:, :, ::-1])]) if self.mirror else latents
+
+    def _decode_views(self, latents: Tensor) -> Frames:
+        """Decode to uint8 frames [F, h, w, 3]: the one view, or the mean of both."""
+        views = self.decode(latents)
+        if len(views) == 1:
+            return np.asarray(views[0])
+        mean = (views[0].astype(np.uint16) + views[1][:, :, ::-1] + 1) // 2
+        return np.asarray(mean, dtype=np.uint8)
 
     def encode(self, frames: Frames) -> Tensor:
         """Encode uint8 frames [F, h, w, 3] to normalised latents, by the mode of the posterior."""

@@ -38,6 +38,9 @@ class FlowSettings(Settings):
     pure_noise: float = Field(
         0.4, ge=0, le=1, description="share of samples at sigma 1, where few-step sampling starts"
     )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of what attentions and feed-forward layers add that is dropped in training"
+    )
     still_noise: float = Field(0.5, ge=0, le=1, description="share of batches whose noise is the same in every frame")
 
 
@@ -102,6 +105,7 @@ def train_reference(
 
     The reference stream reads the empty prompt, so that one cache serves every prompt and both guidance branches.
     """
+    set_dropout(models.transformer, settings.dropout)
     loop = Loop(folder, models.transformer, settings.loop)
     pool = LatentPool(pairs, models.autoencoder, settings.pool, np.random.default_rng(settings.loop.seed + 2))
     reference = ReferenceAttention(models.transformer) if mode == "cached" else None
@@ -153,6 +157,13 @@ def train_reference(
         if reference is not None:
             reference.remove()
     _keep_average(loop)
+
+
+def set_dropout(transformer: nn.Module, share: float) -> None:
+    """Set the dropout that diffusers' Wan blocks have and leave at zero; it acts in training only."""
+    for module in transformer.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
 
 
 @torch.no_grad()
