@@ -52,10 +52,7 @@ class WarmPropagator:
         pause = os.environ.get("PAIR_MAKING_SECONDS")
         if pause:
             time.sleep(float(pause))
-        kill_at = os.environ.get("PAIR_MAKING_KILL")
-        if kill_at and not Path(kill_at).exists():
-            Path(kill_at).touch()
-            os.kill(os.getpid(), 9)
+        die_once()
         if prompt == "full":
             raise OSError(28, "No space left on device")
         made = shift(source, seed)
@@ -72,8 +69,28 @@ def propagator(settings: PairSettings) -> WarmPropagator:
     return WarmPropagator()
 
 
+def nano_propagator(settings: PairSettings) -> Any:
+    """Nano's own, in a process that dies once where the variable says so."""
+    from realmaster.pipelines.propagate_vace import VacePropagator
+
+    class Mortal(VacePropagator):
+        def propagate(self, *clip: Any, **asked: Any) -> Frames:
+            die_once()
+            return super().propagate(*clip, **asked)
+
+    return Mortal.from_profile("nano", model_dir=settings.model_dir)
+
+
 def nothing(settings: PairSettings) -> str:
     return "no editor"
+
+
+def die_once() -> None:
+    """End this process as `kill -9` does, unless the file that the variable names is there already."""
+    kill_at = os.environ.get("PAIR_MAKING_KILL")
+    if kill_at and not Path(kill_at).exists():
+        Path(kill_at).touch()
+        os.kill(os.getpid(), 9)
 
 
 def note(what: str) -> None:

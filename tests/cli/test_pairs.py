@@ -135,3 +135,17 @@ def test_the_papers_numbers_are_one_file(checkout: Path) -> None:
     assert (paper.sample.frame_rate, paper.edit.anchors, paper.control.kind) == (16, "first_last", "canny")
     assert paper.thresholds.min_identity == 0.4
     assert paper.sources[0].kind == "sail-vos"
+
+
+def test_nano_makes_pairs_out_of_the_box(realmaster: Run, checkout: Path, tmp_path: Path) -> None:
+    footage = pair_making.footage(tmp_path / "footage", 1)
+    words = ["sample.train=1", "sample.num_frames=5", "sample.buckets=[128x72]", "scoring.identity.model=none"]
+    said = realmaster(
+        "pairs", "build", checkout / "configs" / "pairs" / "nano.yaml", "--footage", footage,
+        "-o", tmp_path / "set", *(word for setting in words for word in ("--set", setting)),
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    (record,) = records(tmp_path / "set").values()
+    assert record["models"]["editor"]["editor"] == "in_context"
+    assert record["models"]["propagator"]["propagator"] == "vace"
+    assert "structure" in record["scores"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 import pair_making
 from pair_making import contents, records, settings_for
+from realmaster.cli.main import main
 from realmaster.cluster.connect import RaySettings, connected
 from realmaster.cluster.pairs import RayExecutor
 from realmaster.errors import ClusterError, ConfigError
@@ -66,6 +69,24 @@ def test_ray_makes_the_set_that_one_process_makes_and_a_dead_worker_costs_one_tr
     assert read_status(settings.output).stages["propagate"].num_clips == 5
 
 
+def test_with_nano_too_a_worker_killed_in_the_middle_costs_one_try_and_no_byte(ray: Any, tmp_path: Path) -> None:
+    nano: dict[str, Any] = {
+        "edit__editor": "profile",
+        "propagate__propagator": "pair_making:nano_propagator",
+        "sample__train": 2,
+        "sample__validation": 0,
+        "sample__buckets": ["128x72"],
+        "compute__threads": 1,
+    }
+    (ray.test_folder / "killed").touch()
+    build_pairs(settings_for(tmp_path, **nano))
+    (ray.test_folder / "killed").unlink()
+    tally, executor = on_ray(ray, settings_for(tmp_path, output=str(tmp_path / "ray"), **nano))
+    assert sum(tally.outcomes.values()) == 2
+    assert executor.num_lost == 1
+    assert contents(tmp_path / "ray") == contents(tmp_path / "set")
+
+
 def test_what_fails_on_a_worker_is_set_aside_here(ray: Any, tmp_path: Path) -> None:
     footage = pair_making.footage(tmp_path / "footage")
     (footage / "video_1.txt").write_text("fails")
@@ -86,3 +107,14 @@ def test_a_cluster_that_is_too_small_is_refused_instead_of_waited_for(ray: Any) 
     )
     with pytest.raises(ClusterError, match=r"expected a cluster with 50\.5 CPUs, it has 2 and 1 GPUs, it has 0"):
         RayExecutor(ray, compute)([], [], None, "", report=print, finish=print)  # type: ignore[arg-type]
+
+
+def test_the_command_says_how_busy_the_workers_were(
+    ray: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_for(tmp_path, sample__train=1, sample__validation=0)
+    (tmp_path / "pairs.yaml").write_text(json.dumps(settings.model_dump(mode="json")))
+    assert main(["pairs", "build", str(tmp_path / "pairs.yaml"), "--executor", "ray"]) == 0
+    said = capsys.readouterr().out
+    assert "1 clips accepted" in said
+    assert re.search(r"^edit         1 worker  busy +\d+%, 1 clips$", said, re.MULTILINE)
