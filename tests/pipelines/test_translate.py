@@ -132,7 +132,11 @@ def test_a_reference_at_half_the_size_costs_a_quarter_of_the_tokens_and_the_outp
     monkeypatch.setattr(
         WindowSampler, "encode", lambda self, small: seen.append(small.shape[1:3]) or encode(self, small)
     )
-    half = Translator(translator.profile.change({"reference.spatial_scale": 2, "sampling.mirror": False}), translator.models, mode="cached")
+    half = Translator(
+        translator.profile.change({"reference.spatial_scale": 2, "sampling.mirror": False}),
+        translator.models,
+        mode="cached",
+    )
     out = half.translate_frames(frames[:5])
     reference, guide = seen
     assert guide == (2 * reference[0], 2 * reference[1])
