@@ -12,13 +12,10 @@ Each reads what the ones before left in the clip's working folder. A stage may b
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +32,7 @@ from realmaster.pairs.scores import plain
 from realmaster.pairs.scoring import Scorer
 from realmaster.pairs.settings import PairSettings
 from realmaster.pairs.stage import Job, Stage
+from realmaster.pairs.stage_base import StageBase
 from realmaster.pairs.store import write_text
 from realmaster.pairs.thresholds import Thresholds, decide, in_words
 from realmaster.pipelines.control import make_control
@@ -46,45 +44,7 @@ Frames = npt.NDArray[np.uint8]
 _ROLES = {"edit": "editor", "propagate": "propagator", "score": "scorer"}
 
 
-class _Base:
-    """What the stages share: settings, the set, and how long their models took."""
-
-    name = ""
-    uses_torch = False
-
-    def __init__(self, settings: PairSettings, root: str) -> None:
-        """Take the settings; `setup` opens and loads."""
-        self.settings, self.root = settings, root
-        self.model_seconds = 0.0  # since the process began; the runner takes differences
-
-    def setup(self) -> None:
-        """Open the set; threads are set once for the process, torch's only where a stage uses it."""
-        self.pairs = PairSet(self.root)
-        self.store = self.pairs.store
-        if self.settings.compute.threads is not None:
-            cv2.setNumThreads(self.settings.compute.threads)
-            if self.uses_torch:
-                import torch
-
-                torch.set_num_threads(self.settings.compute.threads)
-
-    def close(self) -> None:
-        """Let the models go."""
-
-    def prompt(self, job: Job, wanted: str | None) -> str:
-        return job.clip.caption if wanted is None else wanted
-
-    @contextmanager
-    def within_model(self) -> Iterator[None]:
-        """Count the time of a block as the model's."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.model_seconds += time.perf_counter() - started
-
-
-class SampleStage(_Base):
+class SampleStage(StageBase):
     """Cut the clip out of its video."""
 
     name = "sample"
@@ -115,7 +75,7 @@ class SampleStage(_Base):
         return self._sources[label]
 
 
-class EditStage(_Base):
+class EditStage(StageBase):
     """Turn the keyframes into photographs, check them against the render, try again or give up."""
 
     name = "edit"
@@ -175,7 +135,7 @@ class _Timed:
         return edited
 
 
-class ControlStage(_Base):
+class ControlStage(StageBase):
     """Draw the control video."""
 
     name = "control"
@@ -192,7 +152,7 @@ class ControlStage(_Base):
         return job.found(self.name, {"kind": kind})
 
 
-class PropagateStage(_Base):
+class PropagateStage(StageBase):
     """Carry the anchors' look over the clip."""
 
     name = "propagate"
@@ -227,7 +187,7 @@ class PropagateStage(_Base):
         return job.found(self.name, {"model": self.propagator.describe(), "prompt": prompt})
 
 
-class ScoreStage(_Base):
+class ScoreStage(StageBase):
     """Measure the result once; what is kept is decided from the scores."""
 
     name = "score"
@@ -253,7 +213,7 @@ class ScoreStage(_Base):
         return job.found(self.name, {"model": self.scorer.describe(), "scores": scores})
 
 
-class FinishStage(_Base):
+class FinishStage(StageBase):
     """Put the videos in place, then the record that makes the clip part of the set."""
 
     name = "finish"
