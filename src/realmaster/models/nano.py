@@ -76,7 +76,7 @@ class TransformerSizes(Settings):
 
     num_heads: int = Field(6, ge=1, description="attention heads")
     head_dim: int = Field(32, ge=12, description="width of a head")
-    num_layers: int = Field(4, ge=1, description="blocks")
+    num_layers: int = Field(6, ge=1, description="blocks")
     ffn_dim: int = Field(576, ge=16, description="width of the feed-forward layers")
     patch: tuple[int, int, int] = Field((1, 1, 1), description="latent frames, rows and columns a token covers")
 

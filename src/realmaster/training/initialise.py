@@ -2,8 +2,8 @@
 
 Separate because it is a choice of nano's training alone. diffusers starts a Wan transformer with gates near zero and
 attention spread over all tokens; at nano's few thousand steps most of the training then goes into finding the reference
-token at its own position. Started as here, the same transformer reaches in 160 steps on held-out scenes what the
-ordinary start does not reach in a thousand (docs/nano.md).
+token at its own position. Started as here, a transformer stands a decibel higher on held-out scenes after 160 steps
+(docs/findings.md).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ Frames = npt.NDArray[np.uint8]
 class VaceSettings(Settings):
     """What the control branch is and how it is trained."""
 
-    layers: tuple[int, ...] = Field((0, 2), description="blocks of the base that get a hint, 0 among them")
+    layers: tuple[int, ...] = Field((0, 2, 4), description="blocks of the base that get a hint, 0 among them")
     flow: FlowSettings = FlowSettings(
         loop=LoopSettings(num_steps=3000, learning_rate=2e-3), batch_size=4, num_latent_frames=(2, 4, 4)
     )
