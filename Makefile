@@ -49,8 +49,11 @@ format: $(READY) ## put the code into the house's format
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-bench: $(READY) ## run every benchmark in benchmarks/; results are dated files in benchmarks/results/
-	@for file in benchmarks/*.py; do echo "== $$file"; $(VENV)/bin/python $$file $(ARGS) || exit $$?; done
+bench: $(READY) ## run every benchmark in benchmarks/ (two need PAIRS=folder); results go to benchmarks/results/
+	@for file in benchmarks/*.py; do \
+		case $$file in */pairs.py) pairs="--pairs $(PAIRS)" ;; */face_threshold.py) pairs="$(PAIRS)" ;; *) pairs= ;; esac; \
+		if [ -n "$$pairs" ] && [ ! -d "$(PAIRS)" ]; then echo "== $$file: left out, it needs exact pairs: make bench PAIRS=folder"; continue; fi; \
+		echo "== $$file"; $(VENV)/bin/python $$file $$pairs $(ARGS) || exit $$?; done
 
 gpu: $(READY) ## the work that needs a GPU: time the full sizes, train nano on PAIRS; exits 2 where there is none
 	@PAIRS="$(PAIRS)" BUDGET="$(BUDGET)" VENV="$(VENV)" sh benchmarks/gpu.sh
