@@ -16,10 +16,8 @@ from realmaster.evaluation.baselines.baseline import Baseline, Frames, RenderedC
 from realmaster.evaluation.baselines.grid import MethodGrid, on_grid
 from realmaster.evaluation.baselines.stock import (
     StockSettings,
-    as_frames,
-    as_images,
+    edit_video,
     embeddings_of,
-    generator_of,
     load_stock,
 )
 from realmaster.evaluation.baselines.weights import digest_of
@@ -66,18 +64,8 @@ class LucyEdit(Baseline[LucySettings]):
         return on_grid(clip.frames, grid, lambda part: self._edit(part, texts, clip.seed))
 
     def _edit(self, frames: Frames, texts: dict[str, Any], seed: int) -> Frames:
-        return as_frames(
-            self._pipeline(
-                video=as_images(frames),
-                height=frames.shape[1],
-                width=frames.shape[2],
-                num_frames=len(frames),
-                num_inference_steps=self.settings.num_inference_steps,
-                guidance_scale=self.settings.guidance_scale,
-                generator=generator_of(seed),
-                **texts,
-            ).frames[0]
-        )
+        steps, scale = self.settings.num_inference_steps, self.settings.guidance_scale
+        return edit_video(self._pipeline, frames, texts, num_inference_steps=steps, guidance_scale=scale, seed=seed)
 
     @cached_property
     def _pipeline(self) -> Any:

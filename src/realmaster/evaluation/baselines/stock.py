@@ -115,6 +115,29 @@ def as_frames(video: Any) -> Frames:
     return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
+def edit_video(
+    pipeline: Any,
+    frames: Frames,
+    texts: Mapping[str, Any],
+    *,
+    num_inference_steps: int,
+    guidance_scale: float,
+    seed: int,
+) -> Frames:
+    """Call a pipeline that takes a video and gives one: uint8 [F, H, W, 3] to the same shape."""
+    made = pipeline(
+        video=as_images(frames),
+        height=frames.shape[1],
+        width=frames.shape[2],
+        num_frames=len(frames),
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        generator=generator_of(seed),
+        **texts,
+    )
+    return as_frames(made.frames[0])
+
+
 def generator_of(seed: int) -> torch.Generator:
     """Draw noise on the CPU, so that a seed means the same on every device."""
     return torch.Generator("cpu").manual_seed(seed)
