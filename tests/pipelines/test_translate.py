@@ -13,6 +13,7 @@ from realmaster.errors import ConfigError, NumericalError
 from realmaster.media.images import write_image
 from realmaster.media.reader import open_clip
 from realmaster.media.writer import ClipWriter
+from realmaster.pipelines.denoise import Denoiser
 from realmaster.pipelines.sampling import Stopwatch, WindowSampler
 from realmaster.pipelines.translate import Translator
 from realmaster.types import ClipInfo
@@ -82,6 +83,24 @@ def test_a_mask_keeps_its_pixels_bit_for_bit(translator: Translator, frames: np.
 def test_any_size_comes_back_at_its_own_size(translator: Translator, shape: tuple[int, int]) -> None:
     frames = np.full((1, *shape, 3), 120, dtype=np.uint8)
     assert translator.translate_frames(frames).shape == frames.shape
+
+
+def test_guidance_leads_to_the_prompt_and_without_one_takes_no_second_pass(
+    translator: Translator, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    predict = Denoiser._velocity
+    monkeypatch.setattr(Denoiser, "_velocity", lambda *args: (passes.append(1), predict(*args))[1])
+
+    def translate(prompt: str, scale: float) -> tuple[np.ndarray, int]:
+        passes.clear()
+        return translator.translate_frames(frames[:5], prompt=prompt, guidance_scale=scale), len(passes)
+
+    (plain, once), (same, also_once) = translate("", 1.0), translate("", 3.0)
+    (rain, one), (guided, two) = translate("heavy rain", 1.0), translate("heavy rain", 3.0)
+    assert (once, also_once, one, two) == (1, 1, 1, 2)
+    np.testing.assert_array_equal(same, plain)
+    assert np.abs(guided.astype(int) - plain).mean() > 1.5 * np.abs(rain.astype(int) - plain).mean()
 
 
 def test_the_overlap_is_held_to_what_was_decided(translator: Translator, frames: np.ndarray) -> None:
@@ -172,6 +191,7 @@ def chunks(total):
     frame = np.random.default_rng(0).integers(0, 256, (1, 270, 480, 3), dtype=np.uint8)
     for _ in range(total):
         yield frame
+from realmaster.pipelines.denoise import Denoiser
 from realmaster.pipelines.sampling import Stopwatch
 sampling = translator.profile.sampling
 for _ in translator._translate_stream(chunks(int(sys.argv[1])), "", "", sampling, 0, 1.0, None, Stopwatch()):

@@ -76,12 +76,5 @@ def textured(plane: Plane) -> npt.NDArray[np.bool_]:
     return np.asarray(eigenvalues > _TEXTURE, dtype=np.bool_)
 
 
-def spread(flow: Flow, known: npt.NDArray[np.bool_], *, sigma: float) -> Flow:
-    """Smooth a flow [H, W, 2] with a Gaussian of `sigma` pixels, from where it is `known` [H, W] to where it is not."""
-    weight = known.astype(np.float32) + np.float32(1e-3)
-    blurred = cv2.GaussianBlur(np.dstack([flow * weight[..., None], weight]), (0, 0), sigma)
-    return np.asarray(blurred[..., :2] / blurred[..., 2:], dtype=np.float32)
-
-
 def _flow(estimator: Any, start: Plane, end: Plane) -> Flow:
     return np.asarray(estimator.calc(start, end, None), dtype=np.float32)

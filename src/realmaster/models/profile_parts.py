@@ -116,15 +116,16 @@ class FewStepSettings(Settings):
 class TransferSettings(Settings):
     """How the change is carried to the input's resolution."""
 
-    radius: int = Field(3, ge=1, description="half-width of a fit's window, in pixels of the model")
-    steadiness: float = Field(0.0, ge=0, lt=1, description="share of the frame before in each frame's maps")
+    cell: float = Field(8, ge=1, description="side of a cell of the bilateral grid, in pixels of the model")
+    lumas: int = Field(8, ge=2, le=64, description="how many ranges of brightness the grid tells apart")
+    steadiness: float = Field(0.0, ge=0, lt=1, description="weight of each frame before the present one in its maps")
     channels: Literal["pixels", "colour"] = Field(
         "colour",
         description="what is carried: the model's own pixels, enlarged; or the input's pixels with their colours "
         "changed by an affine map",
     )
     epsilon: float = Field(
-        1e-2, gt=0, description="variance below which a window keeps the input's contrast, in [0, 1] squared"
+        1e-2, gt=0, description="variance below which a cell keeps the input's contrast, in [0, 1] squared"
     )
 
 

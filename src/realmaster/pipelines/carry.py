@@ -38,7 +38,7 @@ class Carrier:
         # the clip's first frame is alone in its latent and comes out lighter or darker: it takes the next one's change
         first = min(1, len(window.frames) - 1)
         renders = resize(window.frames, translated.guide.shape[1:3])
-        if self.steady.maps is None:
+        if not self.steady.begun:
             self.steady.begin(renders[first], translated.guide[first:], translated.frames[first:])
         out = []
         for index in new:

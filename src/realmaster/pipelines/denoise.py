@@ -185,7 +185,7 @@ class Denoiser:
         expert, scale = self.models.experts[name], self.guidance_of(name)
         with expert.cache_context("cond"):
             velocity = self._velocity(name, latents, reference_latents, timestep, prompt.positive, reading.positive)
-        if scale == 1:
+        if scale == 1 or torch.equal(prompt.positive, prompt.negative):  # there is nothing to lead to or away from
             return velocity
         with expert.cache_context("uncond"):
             away = self._velocity(name, latents, reference_latents, timestep, prompt.negative, reading.negative)

@@ -220,7 +220,7 @@ class VacePropagator:
             padded = _cut(small, range(start, beyond))
             with torch.inference_mode():
                 guide = coder.decode(coder.encode(padded))[0]
-            if steady.maps is None:
+            if not steady.begun:
                 steady.begin(small[0], guide[: len(window)], made[: len(window)])
             for index in window:
                 maps = steady.fit(small[index], guide[index - start], made[index])

@@ -1,74 +1,76 @@
 """Carry a change from the model's size to the input's own resolution, along the input's edges.
 
-The model says at its small size what the light and the colours become. Around every pixel an affine map from the
-colours of the input to the colours of the translation is fitted (guided filter with a colour guide, He et al. 2013,
-section 3.4), and the map, which varies slowly, is applied to the input's own pixels: its sharpness and its text stay.
+The model says at its small size what the light and the colours become. A bilateral grid (Chen, Paris and Durand, 2007)
+divides the picture by place and by luma; in each of its cells an affine map from the colours of the input to those of
+the translation is fitted, and every pixel of the input takes the map of its own place and luma (Gharbi et al., 2017,
+section 3.4). A map belongs to a surface and not to a square of the screen, so a change ends where the surface ends, and
+the input's sharpness and its text stay.
 
-Three choices were measured on exact pairs (docs/findings.md). Where a window is flat the fit leans towards the input's
-own contrast, scaled as its light is, not towards none as a guided filter's does: a model that blurs must not take the
-texture away. The guide is the input after the same autoencoder as the translation, so that both are equally blurred:
-fitted on the sharp input the gains would shrink. And the fit is in display codes, not in linear light: it keeps 0.3 dB
-and 0.01 SSIM more.
+What was measured (docs/findings.md): a grid beats a guided filter, whose windows smear the change over edges and need
+optical flow to be steadied. Where a cell is flat the fit leans towards the input's own contrast, scaled as its light
+is, not towards none: a model that blurs must not take the texture away. The guide is the input after the same
+autoencoder as the translation, so that both are equally blurred: fitted on the sharp input the gains would shrink. And
+the fit is in display codes, not in linear light: it keeps 0.3 dB and 0.01 SSIM more.
 
-Letters: H, W of the input; h, w of the model; r radius in model pixels.
+Letters: H, W of the input; h, w of the model; L lumas, R rows and C columns of the grid.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from realmaster.media.motion import can_flow, follow, registration, spread, textured, visible_in_both
 from realmaster.models.profiles import TransferSettings
 
 Image = npt.NDArray[np.float32]
 Frame = npt.NDArray[np.uint8]
 Frames = npt.NDArray[np.uint8]
 _CUT_LEVELS = 30.0
-_SPREAD = 4.0  # model pixels: how far walls and sky look for the motion of what has texture
-_DARK = 0.05  # keeps the ratio of nearly black windows bounded
-_LIGHT = (0.3, 2.0)  # how much darker or lighter contrast may become where a window is flat
+_NEAR = (1.0, 0.8)  # cells and lumas: how far a cell looks around it (standard deviations)
+_FAR = (4.0, 1.2)
+_FAR_SHARE = 0.1  # what lies farther off counts this much, the whole picture that much squared: no cell is empty
+_DARK = 0.05  # keeps the ratio of nearly black cells bounded
+_LIGHT = (0.3, 2.0)  # how much darker or lighter contrast may become where a cell is flat
+_FINER = 4  # OpenCV looks up in steps of 1/32 of a pixel: of a quarter of a cell, no step is seen
+_STRIP, _STRIP_ROWS = 1 << 18, 512  # pixels and rows mapped at a time: memory for maps does not grow with the frame
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # BT.601 weights, as OpenCV has them, of display codes
+_UPPER = np.triu_indices(4)
 
 
 class SteadyFit:
-    """Fit frame after frame, each fit mixed with the one before: light that changes slowly cannot flicker.
+    """Fit frame after frame over all frames so far, the older the less: light that changes slowly cannot flicker.
 
-    The one before is first moved along the render's optical flow, so that the change stays on the surfaces it was made
-    for; what comes into view has nothing to be mixed with. A cut (neighbouring renders that differ by more than 30
-    levels in the mean) starts afresh.
+    Each frame counts `steadiness` times as much as the one after it. A cut (neighbouring renders that differ by more
+    than 30 levels in the mean) starts afresh.
     """
 
     def __init__(self, settings: TransferSettings) -> None:
         """Begin a clip."""
         self.settings = settings
-        self.maps: Image | None = None
+        self.sums: Image | None = None
         self.render: Frame | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether a frame was seen."""
+        return self.sums is not None
+
     def begin(self, render: Frame, guides: Frames, translated: Frames) -> None:
-        """Begin at the mean of some frames' fits, guides and translated uint8 [F, h, w, 3], not at the first one's."""
-        fits = [fit_change(guide, frame, self.settings) for guide, frame in zip(guides, translated, strict=True)]
-        self.maps, self.render = np.mean(fits, axis=0, dtype=np.float32), render
+        """Begin at the mean of some frames, guides and translated uint8 [F, h, w, 3], not at the first one."""
+        sums = [_sums(guide, frame, self.settings) for guide, frame in zip(guides, translated, strict=True)]
+        self.sums, self.render = np.mean(sums, axis=0, dtype=np.float32), render
 
     def fit(self, render: Frame, guide: Frame, translated: Frame) -> Image:
-        """Fit the change of the next frame, as `fit_change` does; the flow is measured on `render` [h, w, 3]."""
-        maps = fit_change(guide, translated, self.settings)
-        if self.maps is not None and self.render is not None and not is_cut(self.render, render):
-            maps = self._mix(maps, self.maps, _luminance(self.render), _luminance(render))
-        self.maps, self.render = maps, render
-        return maps
-
-    def _mix(self, maps: Image, before: Image, start: Frame, end: Frame) -> Image:
-        share: Image | np.float32 = np.float32(self.settings.steadiness)
-        if can_flow(*start.shape):
-            forward, backward = registration(start, end), registration(end, start)
-            seen, textured_here = visible_in_both(forward, backward), textured(end)
-            flow = spread(backward, seen & textured_here, sigma=_SPREAD)
-            before = np.dstack([follow(part, flow) for part in _by_four(before)])
-            share = share * (seen | ~textured_here)[..., None].astype(np.float32)
-        return np.asarray(maps + share * (before - maps), dtype=np.float32)
+        """Fit the change of the next frame, as `fit_change` does; cuts are looked for in `render` [h, w, 3]."""
+        sums = _sums(guide, translated, self.settings)
+        if self.sums is not None and self.render is not None and not is_cut(self.render, render):
+            sums += np.float32(self.settings.steadiness) * (self.sums - sums)
+        self.sums, self.render = sums, render
+        return _solve(sums, self.settings.epsilon)
 
 
 def is_cut(before: Frame, after: Frame) -> bool:
@@ -77,56 +79,102 @@ def is_cut(before: Frame, after: Frame) -> bool:
 
 
 def fit_change(guide: Frame, translated: Frame, settings: TransferSettings) -> Image:
-    """Fit an affine map of colours around every pixel: [h, w, 12], nine gains row by row, then three offsets.
+    """Fit affine maps of colours on a bilateral grid: [L, R, C, 3, 4], three gains and an offset for each new colour.
 
     `guide` and `translated` are uint8 [h, w, 3].
     """
-    window = (2 * settings.radius + 1,) * 2
-
-    def mean(x: npt.NDArray[Any]) -> Image:
-        return np.asarray(cv2.blur(x, window, borderType=cv2.BORDER_REFLECT), dtype=np.float32)
-
-    x, y = guide.astype(np.float32) / 255, translated.astype(np.float32) / 255
-    mean_x, mean_y = mean(x), mean(y)
-    covariance = np.empty((*x.shape[:2], 3, 3), dtype=np.float32)
-    for i in range(3):
-        for j in range(i, 3):
-            product = mean(x[..., i] * x[..., j]) - mean_x[..., i] * mean_x[..., j]
-            covariance[..., i, j] = covariance[..., j, i] = product
-    cross = np.stack([mean(x[..., i : i + 1] * y) - mean_x[..., i : i + 1] * mean_y for i in range(3)], axis=2)
-    ridge = settings.epsilon * np.eye(3, dtype=np.float32)
-    light = np.clip((mean_y.mean(axis=2) + _DARK) / (mean_x.mean(axis=2) + _DARK), *_LIGHT)
-    gains = np.linalg.solve(covariance + ridge, cross + light[..., None, None] * ridge)  # [h, w, in, out]
-    offsets = mean_y - np.einsum("hwi,hwio->hwo", mean_x, gains)
-    maps = np.concatenate([gains.reshape(*x.shape[:2], 9), offsets], axis=2)
-    return np.dstack([mean(part) for part in _by_four(maps)])
+    return _solve(_sums(guide, translated, settings), settings.epsilon)
 
 
 def apply_change(frame: Frame, maps: Image, *, strength: Image | float = 1.0) -> Frame:
-    """Apply fitted maps [h, w, 12] to a frame uint8 [H, W, 3].
+    """Apply fitted maps [L, R, C, 3, 4] to a frame uint8 [H, W, 3].
 
     `strength` (a number, or [H, W] in 0..1) says how far to go from the frame to its translation.
     """
     height, width = frame.shape[:2]
-    size = (width, height)
-    full = np.dstack([cv2.resize(part, size, interpolation=cv2.INTER_LINEAR) for part in _by_four(maps)])
-    x = frame.astype(np.float32) / 255
-    out = full[..., 9:].copy()
-    for i in range(3):
-        out += x[..., i : i + 1] * full[..., 3 * i : 3 * i + 3]
-    if not isinstance(strength, float) or strength != 1.0:
-        weight = np.asarray(strength, dtype=np.float32)
-        out = x + (weight[..., None] if weight.ndim == 2 else weight) * (out - x)
-        untouched = weight == 0
-        out = np.where(untouched[..., None] if weight.ndim == 2 else untouched, x, out)
-    return np.asarray(np.clip(out * 255 + 0.5, 0, 255), dtype=np.uint8)
+    size = (_FINER * maps.shape[2], _FINER * maps.shape[1])
+    # the lumas lie one above the other in one tall picture for each colour, in which OpenCV looks places up
+    finer = [np.vstack([cv2.resize(level[..., colour, :], size) for level in maps]) for colour in range(3)]
+    y = np.clip((np.arange(height, dtype=np.float32) + 0.5) * size[1] / height - 0.5, 0, size[1] - 1)
+    x = np.clip((np.arange(width, dtype=np.float32) + 0.5) * size[0] / width - 0.5, 0, size[0] - 1)
+    out = np.empty_like(frame)
+    rows = min(max(1, _STRIP // width), _STRIP_ROWS)
+    for strip in (slice(top, top + rows) for top in range(0, height, rows)):
+        weight = strength[strip, :, None] if isinstance(strength, np.ndarray) else strength
+        out[strip] = _apply(frame[strip], finer, len(maps), y[strip], x, weight)
+    return out
 
 
-def _luminance(frame: Frame) -> Frame:
-    """Luma of display codes (BT.601 weights, as OpenCV has them): uint8 [H, W]."""
-    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+def _apply(strip: Frame, maps: list[Image], lumas: int, y: Image, x: Image, weight: Image | float) -> Frame:
+    """Apply to each pixel of a strip [n, W, 3] the map of its luma at row y [n] and column x [W] of a luma's cells."""
+    one = np.dstack([strip, np.full((*strip.shape[:2], 1), 255, dtype=np.uint8)]).astype(np.float32)
+    luma = (strip @ _LUMA) * np.float32((lumas - 1) / 255)
+    below = np.clip(luma.astype(np.int32), 0, lumas - 2)
+    rows = len(maps[0]) // lumas
+    lower = (below * rows + y[:, None]).astype(np.float32)
+    column = np.ascontiguousarray(np.broadcast_to(x, lower.shape))
+
+    def mapped(colour: Image, row: Image) -> Image:
+        return np.einsum("nwk,nwk->nw", cv2.remap(colour, column, row, cv2.INTER_LINEAR), one)
+
+    share = luma - below
+    out = np.dstack([(1 - share) * mapped(colour, lower) + share * mapped(colour, lower + rows) for colour in maps])
+    if not isinstance(weight, float) or weight != 1.0:
+        out = one[..., :3] + weight * (out - one[..., :3])
+    changed = np.clip(out + 0.5, 0, 255).astype(np.uint8)
+    return changed if isinstance(weight, float) else np.where(weight == 0, strip, changed)
 
 
-def _by_four(maps: Image) -> list[Image]:
-    """Split channels into contiguous groups of at most four, which is what OpenCV filters and resizes at a time."""
-    return [np.ascontiguousarray(maps[..., k : k + 4]) for k in range(0, maps.shape[2], 4)]
+def _sums(guide: Frame, translated: Frame, settings: TransferSettings) -> Image:
+    """Add up what the fit needs, in each cell: [L, R, C, 22], products of (x, 1) with itself (10) and with y (12)."""
+    height, width = guide.shape[:2]
+    size = (max(1, round(width / settings.cell)), max(1, round(height / settings.cell)))
+    x, y = guide.astype(np.float32) / 255, translated.astype(np.float32) / 255
+    ones = np.dstack([x, np.ones((height, width, 1), dtype=np.float32)])
+    products = np.concatenate(
+        [(ones[..., :, None] * ones[..., None, :])[..., *_UPPER],
+         (ones[..., :, None] * y[..., None, :]).reshape(height, width, 12)], axis=2,
+    )  # fmt: skip
+    luma = (x @ _LUMA) * (settings.lumas - 1)
+    shares = [np.clip(1 - np.abs(luma - level), 0, 1)[..., None] for level in range(settings.lumas)]
+    return np.stack(
+        [
+            _by_four(products * share, lambda part: cv2.resize(part, size, interpolation=cv2.INTER_AREA))
+            for share in shares
+        ]
+    )
+
+
+def _solve(sums: Image, epsilon: float) -> Image:
+    """Fit the maps of a grid [L, R, C, 3, 4] to its sums [L, R, C, 22], each cell looking around it."""
+    whole = sums.mean(axis=(0, 1, 2), dtype=np.float32)
+    sums = _blur(sums, *_NEAR) + _FAR_SHARE * _blur(sums, *_FAR) + _FAR_SHARE**2 * whole
+    means = sums / sums[..., 9:10]  # the tenth product is 1: how many pixels
+    squares = np.empty((*sums.shape[:3], 4, 4), dtype=np.float32)
+    squares[..., *_UPPER] = squares[..., *_UPPER[::-1]] = means[..., :10]
+    cross = means[..., 10:].reshape(*sums.shape[:3], 4, 3)
+    mean_x, mean_y = squares[..., 3, :3], cross[..., 3, :]
+    covariance = squares[..., :3, :3] - mean_x[..., :, None] * mean_x[..., None, :]
+    cross = cross[..., :3, :] - mean_x[..., :, None] * mean_y[..., None, :]
+    light = np.clip((mean_y.mean(axis=-1) + _DARK) / (mean_x.mean(axis=-1) + _DARK), *_LIGHT)
+    ridge = epsilon * np.eye(3, dtype=np.float32)
+    gains = np.linalg.solve(covariance + ridge, cross + light[..., None, None] * ridge)  # [L, R, C, in, out]
+    offsets = mean_y - np.einsum("lrci,lrcio->lrco", mean_x, gains)
+    return np.ascontiguousarray(np.concatenate([gains, offsets[..., None, :]], axis=-2).swapaxes(-1, -2))
+
+
+def _blur(sums: Image, cells: float, lumas: float) -> Image:
+    """Blur sums [L, R, C, 22] with a Gaussian over place and luma."""
+
+    def over_place(part: Image) -> Image:
+        return np.asarray(cv2.GaussianBlur(part, (0, 0), cells, borderType=cv2.BORDER_REPLICATE), dtype=np.float32)
+
+    blurred = np.stack([_by_four(level, over_place) for level in sums])
+    levels = np.arange(len(sums), dtype=np.float32)
+    kernel = np.exp(-0.5 * ((levels[:, None] - levels) / lumas) ** 2)
+    return np.tensordot(kernel / kernel.sum(axis=1, keepdims=True), blurred, 1)
+
+
+def _by_four(picture: Image, change: Callable[[Image], Any]) -> Image:
+    """Change a picture [..., K] by at most four channels at a time, as many as OpenCV takes."""
+    return np.dstack([change(np.ascontiguousarray(picture[..., k : k + 4])) for k in range(0, picture.shape[2], 4)])

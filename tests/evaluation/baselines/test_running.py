@@ -177,10 +177,10 @@ def test_every_built_in_baseline_is_there_and_has_a_sentence_for_each_setting() 
 
 
 def test_settings_of_a_profile_are_given_by_dotted_names_or_in_groups() -> None:
-    dotted = make_baseline("realmaster", {"changes.memory.dtype": "float32", "changes.transfer.radius": 5})
-    grouped = make_baseline("realmaster", {"changes": {"memory": {"dtype": "float32"}, "transfer.radius": 5}})
+    dotted = make_baseline("realmaster", {"changes.memory.dtype": "float32", "changes.transfer.cell": 5})
+    grouped = make_baseline("realmaster", {"changes": {"memory": {"dtype": "float32"}, "transfer.cell": 5}})
     assert dotted.settings == grouped.settings
-    assert dotted._profile.transfer.radius == 5
+    assert dotted._profile.transfer.cell == 5
 
 
 def test_colours_are_fitted_on_the_training_split_or_taken_from_photographs(
