@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 
@@ -21,6 +20,7 @@ from realmaster.evaluation.comparison import Comparison
 from realmaster.evaluation.comparison_plot import plot
 from realmaster.evaluation.comparison_settings import RENDER, ComparisonSettings, Scene, find_scenes
 from realmaster.evaluation.comparison_table import EXPLANATION, absences, cell, heading
+from realmaster.evaluation.document import asset, document, house_style
 from realmaster.evaluation.grid import OpenScene
 from realmaster.evaluation.metrics.metric import Metric
 from realmaster.evaluation.stacked import StackedVideo
@@ -52,9 +52,7 @@ def write_page(path: Path, comparison: Comparison, settings: ComparisonSettings)
     """
     scenes = {scene.name: scene for scene in find_scenes(settings)}
     players = [_player(scenes[clip], why, settings) for clip, why in chosen_clips(comparison, settings.players).items()]
-    html = Template(_asset("comparison.html")).substitute(
-        style=_asset("page.css") + _asset("comparison.css"),
-        script=_asset("comparison.js"),
+    body = Template(asset("comparison.html")).substitute(
         title=escape(comparison.title),
         facts=escape(f"{len(comparison.clips)} clips · {len(comparison.methods)} methods · {comparison.ours} tested"),
         notices=_notices(comparison),
@@ -64,6 +62,8 @@ def write_page(path: Path, comparison: Comparison, settings: ComparisonSettings)
         speeds=_speeds(comparison),
         version=escape(__version__),
     )
+    style = house_style() + asset("comparison.css")
+    html = document(f"{comparison.title} · RealMaster", body, style=style, script=asset("comparison.js"))
     with temporary(path) as part:
         part.write_text(html, encoding="utf-8", newline="\n")
     return path
@@ -231,7 +231,3 @@ def _speeds(comparison: Comparison) -> str:
         if items
         else ""
     )
-
-
-def _asset(name: str) -> str:
-    return files("realmaster.evaluation").joinpath("assets", name).read_text(encoding="utf-8")
