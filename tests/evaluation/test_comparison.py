@@ -118,6 +118,26 @@ def test_a_broken_off_run_goes_on_where_it_was(clips: Path, monkeypatch: pytest.
     assert run(settings_of(clips))[1] == 3 * 5
 
 
+def test_a_run_that_breaks_off_within_a_clip_keeps_the_figures_it_had(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from realmaster.evaluation.run import SceneWorker
+
+    measure = SceneWorker._row
+
+    def breaks(self: SceneWorker, method: str, scene: Any, metric: Any, *rest: Any, **named: Any) -> Any:
+        if (method, scene.name, metric.name) == ("bad", "c1", "temporal_flickering"):
+            raise KeyboardInterrupt
+        return measure(self, method, scene, metric, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SceneWorker, "_row", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings_of(clips))
+    done = 3 * 5 + 5 + 1  # all of c0, the first method of c1, and one figure of the second
+    assert run(settings_of(clips))[1] == 3 * 3 * 5 - done
+
+
 def test_processes_give_the_same_rows(clips: Path) -> None:
     alone, _ = run(settings_of(clips))
     together, num_measured = run(settings_of(clips, output=str(clips / "two"), workers=2))
