@@ -61,6 +61,7 @@ def write_page(path: Path, comparison: Comparison, settings: ComparisonSettings)
     players = [_player(scenes[clip], why, settings) for clip, why in chosen_clips(comparison, settings.players).items()]
     body = Template(asset("comparison.html")).substitute(
         title=escape(comparison.title),
+        ours=escape(comparison.ours),
         facts=escape(f"{len(comparison.clips)} clips · {len(comparison.methods)} methods · {comparison.ours} tested"),
         notices=_notices(comparison),
         table=_table(comparison),
