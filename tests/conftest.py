@@ -43,9 +43,9 @@ def shared() -> Path:
     return SHARED
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A real browser."""
+    """A real browser. Closed after each file of tests: while it is open, the thread has a running event loop."""
     pytest.importorskip("playwright", reason="needs the package playwright")
     from realmaster.errors import RealMasterError
     from realmaster.web.study.visitor import open_browser
