@@ -28,6 +28,7 @@ from realmaster.evaluation.rows import Row
 from realmaster.evaluation.run import evaluate
 
 Frames = npt.NDArray[np.uint8]
+CLIPS = ("c0", "c1", "c2", "c3")
 Save = Callable[..., Path]
 
 
@@ -359,10 +360,17 @@ def summary(tmp_path: Path, values: list[float], metric: str = "psnr") -> tuple[
     return comparison, file
 
 
+def test_the_guard_refuses_figures_of_other_clips(tmp_path: Path) -> None:
+    """Four hard clips against twelve easy ones would look like a loss, and the other way round like none."""
+    _, file = summary(tmp_path, [20.0, 21.0, 22.0, 23.0])
+    with pytest.raises(ConfigError, match="same 3 clips, found 4 clips, 2 of them the same"):
+        read_baseline(file, "ours", ["c0", "c1", "another"])
+
+
 def test_the_guard_lets_noise_pass_and_stops_a_loss(tmp_path: Path) -> None:
     before = [20.0, 21.0, 22.0, 23.0]
     _, file = summary(tmp_path, before)
-    baseline = read_baseline(file, "ours")
+    baseline = read_baseline(file, "ours", CLIPS)
     inside, _ = summary(tmp_path, [20.0, 20.5, 22.0, 23.0])
     below, _ = summary(tmp_path, [18.0, 19.0, 20.0, 21.0])
     above, _ = summary(tmp_path, [30.0, 31.0, 32.0, 33.0])
@@ -376,7 +384,7 @@ def test_the_guard_lets_noise_pass_and_stops_a_loss(tmp_path: Path) -> None:
 
 def test_the_guard_knows_which_way_is_worse_and_what_cannot_be_compared(tmp_path: Path) -> None:
     _, file = summary(tmp_path, [1.0, 1.1, 1.2], "flicker")
-    baseline = read_baseline(file, "ours")
+    baseline = read_baseline(file, "ours", CLIPS[:3])
     assert guard(summary(tmp_path, [2.0, 2.1, 2.2], "flicker")[0], baseline).worse
     assert not guard(summary(tmp_path, [0.5, 0.6, 0.7], "flicker")[0], baseline).worse
     baseline["flicker"]["made_with"] = "another model"
@@ -384,10 +392,10 @@ def test_the_guard_knows_which_way_is_worse_and_what_cannot_be_compared(tmp_path
     assert not found.worse
     assert "other weights" in found.not_compared[0]
     with pytest.raises(ConfigError, match="expected figures of the method 'theirs', found ours"):
-        read_baseline(file, "theirs")
+        read_baseline(file, "theirs", CLIPS[:3])
     file.write_text("[]")
     with pytest.raises(ConfigError, match=r"got another file.*summary\.json"):
-        read_baseline(file, "ours")
+        read_baseline(file, "ours", CLIPS[:3])
 
 
 @pytest.mark.parametrize(
