@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,3 +41,19 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the development data beside the checkout (../shared)")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser. Closed after each file of tests: while it is open, the thread has a running event loop."""
+    pytest.importorskip("playwright", reason="needs the package playwright")
+    from realmaster.errors import RealMasterError
+    from realmaster.web.study.visitor import open_browser
+
+    opening = open_browser()
+    try:
+        browser = opening.__enter__()
+    except RealMasterError as error:
+        pytest.skip(str(error))
+    yield browser
+    opening.__exit__(None, None, None)

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from realmaster.errors import ConfigError, OutputError
 from realmaster.evaluation.comparison import Comparison, compare, flip_test
 from realmaster.evaluation.comparison_page import chosen_clips, write_page
 from realmaster.evaluation.comparison_settings import ComparisonSettings, find_scenes
-from realmaster.evaluation.comparison_table import as_csv, as_json, as_latex, as_markdown
+from realmaster.evaluation.comparison_table import as_csv, as_json, as_latex, as_markdown, cell, measured_with
 from realmaster.evaluation.guard import guard, read_baseline
 from realmaster.evaluation.made_cases import blurred, flickering
 from realmaster.evaluation.metrics.metric import Figure
@@ -27,6 +28,7 @@ from realmaster.evaluation.rows import Row
 from realmaster.evaluation.run import evaluate
 
 Frames = npt.NDArray[np.uint8]
+CLIPS = ("c0", "c1", "c2", "c3")
 Save = Callable[..., Path]
 
 
@@ -117,6 +119,26 @@ def test_a_broken_off_run_goes_on_where_it_was(clips: Path, monkeypatch: pytest.
     assert run(settings_of(clips))[1] == 3 * 5
 
 
+def test_a_run_that_breaks_off_within_a_clip_keeps_the_figures_it_had(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from realmaster.evaluation.run import SceneWorker
+
+    measure = SceneWorker._row
+
+    def breaks(self: SceneWorker, method: str, scene: Any, metric: Any, *rest: Any, **named: Any) -> Any:
+        if (method, scene.name, metric.name) == ("bad", "c1", "temporal_flickering"):
+            raise KeyboardInterrupt
+        return measure(self, method, scene, metric, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SceneWorker, "_row", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings_of(clips))
+    done = 3 * 5 + 5 + 1  # all of c0, the first method of c1, and one figure of the second
+    assert run(settings_of(clips))[1] == 3 * 3 * 5 - done
+
+
 def test_processes_give_the_same_rows(clips: Path) -> None:
     alone, _ = run(settings_of(clips))
     together, num_measured = run(settings_of(clips, output=str(clips / "two"), workers=2))
@@ -170,11 +192,55 @@ def test_the_table_says_what_is_absent_and_why(clips: Path) -> None:
     latex = as_latex(comparison)
     assert latex.count("\\\\") == 1 + len(comparison.present)
     assert "$\\uparrow$" in latex
+    assert "& good against \\\\" in latex
+    assert "bad: +0" in next(line for line in latex.splitlines() if line.startswith("edge F1"))
     lines = list(csv.DictReader(as_csv(comparison).splitlines()))
     assert len(lines) == 3 * 6
     ours = next(line for line in lines if (line["metric"], line["method"]) == ("edge_f1", "good"))
     assert ours["baseline"] == "bad"
     assert float(ours["difference"]) > 0
+
+
+def test_a_single_clip_has_no_interval_and_few_clips_no_verdict() -> None:
+    rows = [row("ours", "c0", "psnr", 20.0), row("ours", "c1", "psnr", None), row("other", "c0", "psnr", 19.0)]
+    one = compare(rows, find_metrics(["psnr"]), ["ours", "other"], ours="ours", baselines=["other"])
+    assert cell(one, "ours", METRICS["psnr"]) == "20.00, n = 1"
+    rows = [
+        row(name, f"c{i}", "psnr", value + i) for name, value in (("ours", 20.0), ("other", 10.0)) for i in range(6)
+    ]
+    five = [row for row in rows if row.clip != "c5"]
+    for some, verdict in ((five, "too few clips to tell"), (rows, "better")):
+        few = compare(some, find_metrics(["psnr"]), ["ours", "other"], ours="ours", baselines=["other"])
+        assert few.tests["psnr"].verdict == verdict
+
+
+def test_each_reason_for_a_gap_is_said_once_for_all_methods_that_share_it() -> None:
+    rows = [row("ours", "c0", "psnr", 20.0), row("other", "c0", "psnr", 19.0)]
+    rows += [
+        replace(row(name, clip, "psnr", None), reason="no faces") for name in ("ours", "other") for clip in ("c1", "c2")
+    ]
+    rows += [row("ours", "c3", "psnr", 20.0), replace(row("other", "c3", "psnr", None), reason="none found")]
+    found = compare(rows, find_metrics(["psnr"]), ["ours", "other"], ours="ours", baselines=["other"])
+    assert found.gaps == [
+        "ours, other, 2 of 4 clips: no faces (all metrics)",
+        "other, 1 of 4 clips: none found (all metrics)",
+    ]
+
+
+def test_the_tables_say_which_judge_answered_what_it_took_and_its_bias() -> None:
+    details = {"judge": "gpt-4o-2024", "input_tokens": 1000, "output_tokens": 20, "dollars": 0.01}
+    made_with = "gpt-4o, prompts 0123456789ab"
+    rows = [
+        replace(row("ours", f"c{i}", "realism_beside", 7.0), made_with=made_with, details=details | {"bias": 0.2 * i})
+        for i in range(3)
+    ]
+    judged = compare(rows, find_metrics(["realism_beside"]), ["ours"], ours="ours", baselines=[])
+    (line,) = measured_with(judged)
+    assert line.startswith(f"realism, beside the input: {made_with} (answered by gpt-4o-2024)")
+    assert "3,000 tokens asked, 60 answered, 0.03 dollars; +0.20 for being shown last" in line
+    assert line in as_markdown(judged)
+    assert line in as_latex(judged)
+    assert next(csv.DictReader(as_csv(judged).splitlines()))["made_with"] == made_with
 
 
 def test_names_cannot_break_out_of_latex_markdown_or_html(clips: Path) -> None:
@@ -199,6 +265,51 @@ def test_the_page_holds_table_plots_and_players_and_loads_nothing(clips: Path) -
     assert "default-src 'none'" in page
     assert 'src="http' not in page
     assert "$" not in page.split("<script>")[0].split("</style>")[1]  # every place of the template is filled
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_player_steps_through_frames_and_shows_two_methods_in_three_ways(clips: Path, browser: Any) -> None:
+    settings = settings_of(clips)
+    comparison, _ = run(settings)
+    path = write_page(clips / "out" / "report.html", comparison, settings)
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(path.as_uri())
+    player = page.locator(".player").first
+    pixels = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+
+    def shown(side: str) -> Frames:
+        canvas = player.locator(f".{side} canvas")
+        return np.array(canvas.evaluate(pixels), np.int16).reshape(64, 96, 4)[..., :3]
+
+    def step(frame: int) -> None:
+        player.locator(".scrub").fill(str(frame))
+        page.wait_for_function("() => { const v = document.querySelector('video'); return !v.seeking; }")
+        assert player.locator("output").inner_text() == f"{frame + 1} / 4"
+
+    page.wait_for_function("() => document.querySelector('video').readyState >= 2")
+    step(0)
+    first = shown("left")
+    step(3)
+    left, right = shown("left"), shown("right")
+    assert np.abs(left - first).mean() > 1  # another frame
+    assert 0.8 < right.mean() / left.mean() < 0.97  # the render, and the method that dims it to 0.9
+    assert player.locator(".tag").all_inner_texts() == ["render", "good"]
+    view = player.locator(".view")
+    assert player.locator(".divide").is_visible()
+    player.locator(".mode").select_option("beside")
+    boxes = [player.locator(f".pane.{side}").bounding_box() for side in ("left", "right")]
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    assert not player.locator(".divide").is_visible()
+    player.locator(".mode").select_option("difference")
+    assert np.abs(shown("right") - np.abs(left - right)).max() <= 2
+    assert "difference" in view.get_attribute("class")
+    player.locator("select[data-side=right]").select_option(label="render")
+    assert shown("right").max() == 0  # both sides come from one frame of one video
+    page.close()
+    assert errors == []
 
 
 def test_best_and_worst_are_told_apart() -> None:
@@ -249,10 +360,17 @@ def summary(tmp_path: Path, values: list[float], metric: str = "psnr") -> tuple[
     return comparison, file
 
 
+def test_the_guard_refuses_figures_of_other_clips(tmp_path: Path) -> None:
+    """Four hard clips against twelve easy ones would look like a loss, and the other way round like none."""
+    _, file = summary(tmp_path, [20.0, 21.0, 22.0, 23.0])
+    with pytest.raises(ConfigError, match="same 3 clips, found 4 clips, 2 of them the same"):
+        read_baseline(file, "ours", ["c0", "c1", "another"])
+
+
 def test_the_guard_lets_noise_pass_and_stops_a_loss(tmp_path: Path) -> None:
     before = [20.0, 21.0, 22.0, 23.0]
     _, file = summary(tmp_path, before)
-    baseline = read_baseline(file, "ours")
+    baseline = read_baseline(file, "ours", CLIPS)
     inside, _ = summary(tmp_path, [20.0, 20.5, 22.0, 23.0])
     below, _ = summary(tmp_path, [18.0, 19.0, 20.0, 21.0])
     above, _ = summary(tmp_path, [30.0, 31.0, 32.0, 33.0])
@@ -266,7 +384,7 @@ def test_the_guard_lets_noise_pass_and_stops_a_loss(tmp_path: Path) -> None:
 
 def test_the_guard_knows_which_way_is_worse_and_what_cannot_be_compared(tmp_path: Path) -> None:
     _, file = summary(tmp_path, [1.0, 1.1, 1.2], "flicker")
-    baseline = read_baseline(file, "ours")
+    baseline = read_baseline(file, "ours", CLIPS[:3])
     assert guard(summary(tmp_path, [2.0, 2.1, 2.2], "flicker")[0], baseline).worse
     assert not guard(summary(tmp_path, [0.5, 0.6, 0.7], "flicker")[0], baseline).worse
     baseline["flicker"]["made_with"] = "another model"
@@ -274,10 +392,10 @@ def test_the_guard_knows_which_way_is_worse_and_what_cannot_be_compared(tmp_path
     assert not found.worse
     assert "other weights" in found.not_compared[0]
     with pytest.raises(ConfigError, match="expected figures of the method 'theirs', found ours"):
-        read_baseline(file, "theirs")
+        read_baseline(file, "theirs", CLIPS[:3])
     file.write_text("[]")
     with pytest.raises(ConfigError, match=r"got another file.*summary\.json"):
-        read_baseline(file, "ours")
+        read_baseline(file, "ours", CLIPS[:3])
 
 
 @pytest.mark.parametrize(

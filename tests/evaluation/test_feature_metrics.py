@@ -50,6 +50,37 @@ def test_features_see_a_shift_and_are_blind_to_nothing(
     assert backbone in tools.identity(backbone)  # type: ignore[arg-type]
 
 
+def test_a_model_on_the_hub_is_fetched_without_anything_pickled_and_named_by_its_id(
+    backbones: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str | None, list[str]]] = []
+
+    def snapshot_download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((name, revision, allow_patterns))
+        return str(backbones["dinov2"])
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    tools = Tools(ToolSettings.model_validate({"dinov2": "hub:facebook/dinov2-base@abc", "device": "cpu"}))
+    assert tools.identity("dinov2").startswith("hub:facebook/dinov2-base@abc (")
+    ((name, revision, patterns),) = asked
+    assert (name, revision) == ("facebook/dinov2-base", "abc")
+    assert all(pattern.endswith((".json", ".safetensors")) for pattern in patterns)
+
+
+@pytest.mark.parametrize("place", ["hub:nobody/nothing", "hub:no/such/name", "hub:"])
+def test_a_model_that_the_hub_does_not_give_is_absent_in_one_line(
+    place: str, still: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    tools = Tools(ToolSettings.model_validate({"dino": place}))
+    figure = METRICS["dino_distance"].on(Case(still, still), tools)
+    assert place in figure.reason
+    assert "name a folder" in figure.reason
+    assert "\n" not in figure.reason
+    assert not figure.is_final
+
+
 def test_the_features_are_the_models_own_for_a_frame_of_its_size(backbones: dict[str, Path]) -> None:
     """For a square frame, nothing is resized but by the stated rule: the stock model gives the same."""
     frame = np.random.default_rng(0).integers(0, 255, (1, 224, 224, 3), dtype=np.uint8)

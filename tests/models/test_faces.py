@@ -125,6 +125,31 @@ def test_identity_is_the_cosine_of_what_the_aligned_faces_hold(models: Path) -> 
     assert (same.details["num_faces"], same.details["num_matched"], same.details["num_in_place"]) == (5, 5, 5)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # insightface calls scikit-image's older names
+def test_detection_alignment_and_embedding_are_insightfaces_own(models: Path) -> None:
+    """The same files read by the package itself, where it is installed (`pip install insightface`)."""
+    pytest.importorskip("insightface", reason="needs the package insightface")
+    from insightface.model_zoo.arcface_onnx import ArcFaceONNX
+    from insightface.model_zoo.scrfd import SCRFD
+    from insightface.utils import face_align
+
+    faces = InsightFaces(models)
+    frame = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    bgr = np.ascontiguousarray(frame[..., ::-1])
+    detector = SCRFD(str(models / "det_10g.onnx"))
+    detector.prepare(-1, input_size=(640, 640), det_thresh=0.5)
+    their_boxes, their_points = detector.detect(bgr)
+    boxes, scores, points = faces.detect(frame)
+    np.testing.assert_allclose(np.column_stack([boxes, scores]), their_boxes, atol=1e-3)
+    np.testing.assert_allclose(points, their_points, atol=1e-3)
+
+    theirs, ours = face_align.norm_crop(bgr, their_points[0]), align(frame, points[0])
+    assert np.abs(ours[..., ::-1].astype(int) - theirs).max() <= 1
+    expected = ArcFaceONNX(str(models / "w600k_r50.onnx")).get_feat(theirs)[0]
+    (found,) = faces.find(frame)
+    assert cosine(found, Face(found.box, 1.0, expected / np.linalg.norm(expected))) == pytest.approx(1.0, abs=1e-4)
+
+
 def test_the_aligned_face_fills_the_template() -> None:
     frame = np.random.default_rng(0).integers(0, 255, (112, 112, 3), dtype=np.uint8)
     np.testing.assert_array_equal(align(frame, TEMPLATE), frame)

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from pair_sets import make_set, record_of, write_clip_files
-from realmaster.errors import DataError, RealMasterError
+from realmaster.errors import DataError
 from realmaster.pairs.pair_set import Failure, PairSet
 from realmaster.pairs.record import write_record
 from realmaster.pairs.sheet import write_sheet
 from realmaster.pairs.sheet_pictures import take_picture
-from realmaster.web.study.visitor import open_browser
 
 NASTY = "</script><img src=x onerror=alert(1)>"
 
@@ -92,23 +91,17 @@ def test_nothing_to_show_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Any]:
+def page(tmp_path: Path, browser: Any) -> Iterator[Any]:
     """The sheet of the small set in a browser; an error of the page fails the test."""
-    pytest.importorskip("playwright", reason="needs the package playwright")
     folder = make_set(tmp_path / "set")
     early = record_of("castle-0001", files={}, accepted=False, reason="x: 1", rejected_at="edit")
     write_record(folder, early)
     write_sheet(folder, tmp_path / "sheet.html", width=64)
-    opening = open_browser()
-    try:
-        browser = opening.__enter__()
-    except RealMasterError as error:
-        pytest.skip(str(error))
     opened, errors = browser.new_page(), []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.goto((tmp_path / "sheet.html").as_uri())
     yield opened
-    opening.__exit__(None, None, None)
+    opened.close()
     assert errors == []
 
 

@@ -225,9 +225,14 @@ def _compare(
     settings: ComparisonSettings, *, against: str | None, device: str | None, spread: Spread | None, quiet: bool
 ) -> None:
     """Run a comparison: clips, rows, tables, page, guard."""
+    from realmaster.evaluation.comparison_settings import list_scenes
     from realmaster.evaluation.guard import guard, read_baseline
 
-    baseline = None if against is None else read_baseline(Path(against), settings.our_method)
+    baseline = None
+    if against is not None:
+        baseline = read_baseline(
+            Path(against), settings.our_method, [scene.name for scene in list_scenes(settings.clips)]
+        )
     from realmaster.evaluation.comparison import compare
     from realmaster.evaluation.comparison_page import write_page
     from realmaster.evaluation.comparison_table import FILES, as_markdown, write_tables

@@ -44,7 +44,9 @@ class PairedTest:
 
     @property
     def verdict(self) -> str:
-        """Better, worse, or no difference that is more than noise (adjusted p below 0.05)."""
+        """Better, worse, no difference that is more than noise (adjusted p below 0.05), or too few clips to tell."""
+        if 2.0 ** (1 - sum(value is not None for value in self.difference.values)) >= 0.05:
+            return "too few clips to tell"  # no pattern of signs is rarer
         if self.p_adjusted >= 0.05:
             return "no difference beyond noise"
         return "better" if self.is_better else "worse"
@@ -82,16 +84,22 @@ class Comparison:
     @property
     def gaps(self) -> list[str]:
         """What single methods lack of metrics that others have, in sentences (but not that the truth has no error)."""
-        found: dict[tuple[str, int, str], list[str]] = {}
+        of_cell: dict[tuple[str, str], Counter[str]] = {}
+        for row in self.rows:
+            if row.value is None and row.reason != IS_TRUTH:
+                of_cell.setdefault((row.method, row.metric), Counter())[row.reason] += 1
+        lacks: dict[tuple[str, int, str], list[str]] = {}
         for metric in self.present:
             for method in self.methods:
-                cell = self.cells[method, metric.name]
-                if cell.num_clips < len(self.clips) and cell.reason != IS_TRUTH:
-                    found.setdefault((method, len(self.clips) - cell.num_clips, cell.reason), []).append(metric.title)
+                for reason, count in of_cell.get((method, metric.name), Counter()).items():
+                    lacks.setdefault((method, count, reason), []).append(metric.title)
+        found: dict[tuple[int, str, str], list[str]] = {}
+        for (method, count, reason), titles in lacks.items():
+            what = "all metrics" if len(titles) == len(self.present) else "; ".join(titles)
+            found.setdefault((count, reason, what), []).append(method)
         return [
-            f"{method}, {count} of {len(self.clips)} clips: {reason} "
-            f"({'all metrics' if len(titles) == len(self.present) else ', '.join(titles)})"
-            for (method, count, reason), titles in found.items()
+            f"{', '.join(methods)}, {count} of {len(self.clips)} clips: {reason} ({what})"
+            for (count, reason, what), methods in found.items()
         ]
 
     def best(self, metric: Metric) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 
@@ -17,16 +16,24 @@ import numpy as np
 
 from realmaster import __version__
 from realmaster.errors import MediaError
-from realmaster.evaluation.comparison import Comparison
-from realmaster.evaluation.comparison_plot import plot
+from realmaster.evaluation.comparison import Comparison, PairedTest
+from realmaster.evaluation.comparison_plot import heading_in_html, plot
 from realmaster.evaluation.comparison_settings import RENDER, ComparisonSettings, Scene, find_scenes
-from realmaster.evaluation.comparison_table import EXPLANATION, absences, cell, heading
+from realmaster.evaluation.comparison_table import (
+    EXPLANATION,
+    absences,
+    clips_behind,
+    interval,
+    mean,
+    measured_with,
+)
+from realmaster.evaluation.document import asset, document, house_style
 from realmaster.evaluation.grid import OpenScene
 from realmaster.evaluation.metrics.metric import Metric
 from realmaster.evaluation.stacked import StackedVideo
 from realmaster.media.output import temporary
 
-_SIDE = 640  # longer side of a layer, in pixels
+_SIDE = 832  # longer side of a layer, in pixels: the paper's frames are shown as they are
 _TALLEST = 4096  # of all layers: what decoders of H.264 take
 
 
@@ -52,18 +59,20 @@ def write_page(path: Path, comparison: Comparison, settings: ComparisonSettings)
     """
     scenes = {scene.name: scene for scene in find_scenes(settings)}
     players = [_player(scenes[clip], why, settings) for clip, why in chosen_clips(comparison, settings.players).items()]
-    html = Template(_asset("comparison.html")).substitute(
-        style=_asset("page.css") + _asset("comparison.css"),
-        script=_asset("comparison.js"),
+    body = Template(asset("comparison.html")).substitute(
         title=escape(comparison.title),
+        ours=escape(comparison.ours),
         facts=escape(f"{len(comparison.clips)} clips · {len(comparison.methods)} methods · {comparison.ours} tested"),
         notices=_notices(comparison),
         table=_table(comparison),
         plots="".join(plot(comparison, metric) for metric in comparison.present),
         players="".join(_shown(player, comparison) for player in players if player is not None),
+        made_with=_made_with(comparison),
         speeds=_speeds(comparison),
         version=escape(__version__),
     )
+    style = house_style() + asset("comparison.css")
+    html = document(f"{comparison.title} · RealMaster", body, style=style, script=asset("comparison.js"))
     with temporary(path) as part:
         part.write_text(html, encoding="utf-8", newline="\n")
     return path
@@ -140,13 +149,15 @@ def _shown(player: Player, comparison: Comparison) -> str:
         f'<article class="player" data-layers="{len(player.layers)}" data-rate="{player.frame_rate:g}" '
         f'data-frames="{player.num_frames}">{head}'
         f'<div class="view" style="--ratio:{player.width / player.height:.5f};--pos:50%">'
-        '<canvas class="left"></canvas><canvas class="right"></canvas>'
+        '<div class="pane left"><canvas></canvas><span class="tag left"></span></div>'
+        '<div class="pane right"><canvas></canvas><span class="tag right"></span></div>'
         '<div class="divide" role="slider" tabindex="0" aria-label="Divide between left and right" aria-valuemin="0" '
         'aria-valuemax="100" aria-valuenow="50"></div></div>'
         '<div class="controls"><button type="button" class="play">Play</button>'
         f'<input type="range" class="scrub" min="0" max="{max(0, player.num_frames - 1)}" value="0" aria-label="Frame">'
         f"<output>1 / {player.num_frames}</output>{choice('Left', 0)}{choice('Right', right)}"
-        '<label><input type="checkbox" class="difference"> Difference × 4</label></div>'
+        '<label>View <select class="mode"><option value="divide">divide</option><option value="beside">side by side'
+        '</option><option value="difference">difference × 4</option></select></label></div>'
         f'<video src="{player.video}" muted playsinline preload="auto" hidden></video>{figures}</article>'
     )
 
@@ -161,7 +172,7 @@ def _clip_table(clip: str, comparison: Comparison) -> str:
         return f"<td>{row.value:.{metric.digits}f}</td>"
 
     lines = [
-        f'<tr><th scope="row">{escape(heading(metric))}</th>'
+        f'<tr><th scope="row">{heading_in_html(metric)}</th>'
         + "".join(one(method, metric) for method in comparison.methods)
         + "</tr>"
         for metric in comparison.present
@@ -181,25 +192,32 @@ def _table(comparison: Comparison) -> str:
             )
         best = comparison.best(metric)
         cells = "".join(
-            f'<td class="{"best" if method == best else "other"}">{escape(cell(comparison, method, metric))}</td>'
+            f'<td class="{"best" if method == best else "other"}">{_cell(comparison, method, metric)}</td>'
             for method in comparison.methods
         )
-        test = comparison.tests.get(metric.name)
-        verdict = "–"
-        if test is not None:
-            verdict = (
-                f"{test.verdict} than {test.baseline}"
-                if "noise" not in test.verdict
-                else f"{test.baseline}: {test.verdict}"
-            )
-            verdict += f" (p = {test.p_adjusted:.3f})"
         lines.append(
-            f'<tr><th scope="row" title="{escape(metric.source, quote=True)}">{escape(heading(metric))}</th>{cells}'
-            f"<td>{escape(verdict)}</td></tr>"
+            f'<tr><th scope="row" title="{escape(metric.source, quote=True)}">{heading_in_html(metric)}</th>{cells}'
+            f"<td>{_tested(comparison.tests.get(metric.name), metric)}</td></tr>"
         )
     return (
-        _framed([*comparison.methods, f"{comparison.ours}, tested"], lines)
+        _framed([*comparison.methods, f"{comparison.ours} minus the best baseline"], lines)
         + f'<p class="fine">{escape(EXPLANATION)}</p>'
+    )
+
+
+def _cell(comparison: Comparison, method: str, metric: Metric) -> str:
+    behind = (interval(comparison, method, metric), clips_behind(comparison, method, metric))
+    small = "".join(f"<small>{escape(text)}</small>" for text in behind if text)
+    return escape(mean(comparison, method, metric)) + small
+
+
+def _tested(test: PairedTest | None, metric: Metric) -> str:
+    if test is None:
+        return "–"
+    found, digits = test.difference, metric.digits
+    return (
+        f"{found.mean:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
+        f"<small>{escape(test.baseline)}: {test.verdict}, p = {test.p_adjusted:.3f}</small>"
     )
 
 
@@ -226,12 +244,12 @@ def _speeds(comparison: Comparison) -> str:
         for name, speed in comparison.speeds.items()
         if name in titles
     )
+    times = f'<section aria-labelledby="speed"><h2 id="speed">Time of each metric</h2><dl>{items}</dl></section>'
+    return times if items else ""
+
+
+def _made_with(comparison: Comparison) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in measured_with(comparison))
     return (
-        f'<section aria-labelledby="speed"><h2 id="speed">Time of each metric</h2><dl>{items}</dl></section>'
-        if items
-        else ""
+        f'<section aria-labelledby="with"><h2 id="with">Measured with</h2><ul>{items}</ul></section>' if items else ""
     )
-
-
-def _asset(name: str) -> str:
-    return files("realmaster.evaluation").joinpath("assets", name).read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from realmaster.evaluation.comparison import Comparison
 from realmaster.evaluation.comparison_table import cell, heading
 from realmaster.evaluation.metrics.metric import Metric
 
-_LINE = 30.0  # pixels of a method
+_LINE = 36.0  # pixels of a method
 _MARGIN = 3.0  # per cent left free at both ends
 
 
@@ -32,10 +32,11 @@ def plot(comparison: Comparison, metric: Metric) -> str:
 
     parts = []
     for index, (method, score) in enumerate(found.items()):
-        y = _LINE * index + 21
+        y = _LINE * index + 23
         kind = "ours" if method == comparison.ours else "other"
         words = escape(f"{method}: {cell(comparison, method, metric)}")
         parts.append(f'<text x="0" y="{y - 10:.0f}">{escape(method)}</text>')
+        parts.append(f'<line class="guide" x1="0" x2="100%" y1="{y:.0f}" y2="{y:.0f}"/>')
         parts += [f'<circle class="clip" cx="{place(v)}" cy="{y:.0f}" r="2"/>' for v in score.values if v is not None]
         parts.append(
             f'<g class="{kind}"><title>{words}</title><line x1="{place(score.low)}" x2="{place(score.high)}" '
@@ -43,7 +44,12 @@ def plot(comparison: Comparison, metric: Metric) -> str:
         )
     ends = f"{low:.{metric.digits}f} to {high:.{metric.digits}f}"
     return (
-        f'<figure class="plot dots"><figcaption><b>{escape(heading(metric))}</b><span>{ends}</span></figcaption>'
+        f'<figure class="plot dots"><figcaption><b>{heading_in_html(metric)}</b><span>{ends}</span></figcaption>'
         f'<svg role="img" aria-label="{escape(heading(metric), quote=True)} of each method" width="100%" '
         f'height="{_LINE * len(found) + 4:.0f}">{"".join(parts)}</svg></figure>'
     )
+
+
+def heading_in_html(metric: Metric) -> str:
+    """Write a metric's heading so that no line begins with its arrow."""
+    return escape(heading(metric)).replace(f" {metric.arrow}", f"\N{NO-BREAK SPACE}{metric.arrow}")

@@ -6,6 +6,7 @@ Separate because a script asks it, and wants one answer and the lines that expla
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,15 @@ class Guarded:
     num_compared: int
 
 
-def read_baseline(path: Path, ours: str) -> dict[str, Any]:
-    """Read the summary of an earlier run.
+def read_baseline(path: Path, ours: str, clips: Sequence[str]) -> dict[str, Any]:
+    """Read the summary of an earlier run over the same clips.
 
     Raises:
-        ConfigError: the file is no summary, or knows no method of this name.
+        ConfigError: the file is no summary, knows no method of this name, or is of other clips.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        metrics = content["metrics"]
+        metrics, known_clips = content["metrics"], set(content["clips"])
         known = {method for values in metrics.values() for method in values["methods"]}
         for values in metrics.values():
             for found in values["methods"].values():
@@ -45,6 +46,11 @@ def read_baseline(path: Path, ours: str) -> dict[str, Any]:
     if ours not in known:
         raise ConfigError(
             f"{path}: expected figures of the method {ours!r}, found {', '.join(sorted(known)) or 'none'}: {HOW}"
+        )
+    if known_clips != set(clips):
+        raise ConfigError(
+            f"{path}: expected figures of the same {len(clips)} clips, found {len(known_clips)} clips, "
+            f"{len(known_clips & set(clips))} of them the same: {HOW} over these clips"
         )
     return dict(metrics)
 

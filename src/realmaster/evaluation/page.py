@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any, Protocol
 
 from realmaster import __version__
 from realmaster.evaluation.alignment import Alignment
+from realmaster.evaluation.document import asset, document, house_style
 from realmaster.evaluation.pictures import Pictures, Still, take_pictures
 from realmaster.evaluation.plot import plots
 from realmaster.evaluation.verdicts import Verdict, summary, verdicts
@@ -86,10 +86,9 @@ def write_report(
         start_seconds=start or 0.0,
         duration_seconds=duration,
     )
-    html = Template(_asset("page.html")).substitute(
-        style=_asset("page.css"),
-        script=_asset("page.js"),
-        title=escape(Path(translation.output).name),
+    name = Path(translation.output).name
+    body = Template(asset("page.html")).substitute(
+        title=escape(name),
         facts=_facts(translation),
         prompt=_prompt(str(settings.get("prompt") or "")),
         notices=_notices(translation, alignment),
@@ -100,13 +99,11 @@ def write_report(
         settings=_settings(settings),
         version=escape(__version__),
     )
+    style = house_style() + asset("page.css")
+    html = document(f"{name} · RealMaster", body, style=style, script=asset("page.js"))
     with temporary(path) as part:
         part.write_text(html, encoding="utf-8", newline="\n")
     return path
-
-
-def _asset(name: str) -> str:
-    return files("realmaster.evaluation").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _facts(translation: Translated) -> str:

@@ -32,8 +32,8 @@ class ToolSettings(Settings):
 
     faces: Path | None = Field(None, description="folder of insightface's ONNX files (det_10g, w600k_r50)")
     dlib: bool = Field(True, description="use dlib for identity where it is installed")
-    dino: Path | None = Field(None, description="folder of a DINO in transformers' layout")
-    dinov2: Path | None = Field(None, description="folder of a DINOv2 in transformers' layout")
+    dino: Path | None = Field(None, description="folder of a DINO in transformers' layout, or hub:OWNER/NAME")
+    dinov2: Path | None = Field(None, description="folder of a DINOv2 in transformers' layout, or hub:OWNER/NAME")
     amt: AmtSettings | None = Field(None, description="AMT-S: its code and its weights")
     judge: JudgeSettings | None = Field(None, description="the vision-language judge")
     device: str | None = Field(None, description="of DINO and AMT: cpu, cuda; null is the fastest there is")

@@ -25,7 +25,12 @@ Clip = npt.NDArray[np.uint8]  # [F, H, W, 3]
 _SHORT_SIDE = 224
 _BATCH = 8
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, where the folder does not say
-HOW = "save facebook/dino-vits16 or facebook/dinov2-base in transformers' layout (safetensors) and name the folder"
+_HUB = "hub:"
+_FILES = ["config.json", "preprocessor_config.json", "*.safetensors"]  # nothing that would have to be unpickled
+HOW = (
+    "name a folder with facebook/dino-vits16 or facebook/dinov2-base in transformers' layout (safetensors), or "
+    "hub:OWNER/NAME to fetch one"
+)
 
 
 class Features(NamedTuple):
@@ -36,16 +41,17 @@ class Features(NamedTuple):
 
 
 class VisionModel:
-    """A transformers ViT, DINOv2 or relative, from a folder."""
+    """A transformers ViT, DINOv2 or relative, from a folder or the hub."""
 
-    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
-        """Load the model.
+    def __init__(self, place: Path, *, device: str = "cpu") -> None:
+        """Load the model from a folder, or fetch it where `place` is hub:OWNER/NAME or hub:OWNER/NAME@REVISION.
 
         Raises:
-            MissingWeightsError: there is no vision transformer in the folder.
+            MissingWeightsError: there is no vision transformer in the folder, or none to be had from the hub.
         """
         from transformers import AutoModel
 
+        folder = find_folder(place)
         check_folder(folder)
         try:
             with _no_bar():
@@ -61,7 +67,7 @@ class VisionModel:
         self._model = model.eval().requires_grad_(False).to(device)
         self._mean, self._deviation = _normalisation(folder)
         self._device = device
-        self.name = identity_of(folder)
+        self.name = identity_of(folder, str(place) if is_on_hub(place) else folder.name)
 
     def features(self, frames: Clip) -> Features:
         """Compute features: uint8 [F, H, W, 3] to [F, N, D], on the model's device."""
@@ -104,13 +110,36 @@ def check_folder(folder: Path) -> None:
         raise MissingWeightsError(f"{folder}: expected config.json and model.safetensors, found neither or one: {HOW}")
 
 
-def identity_of(folder: Path) -> str:
-    """Name a model by its folder and the digest of its configuration and weights' index."""
+def is_on_hub(place: Path) -> bool:
+    """Tell a model on the hub from a folder."""
+    return str(place).startswith(_HUB)
+
+
+def find_folder(place: Path) -> Path:
+    """Give a model's folder; from the hub it is fetched into the hub's cache, once.
+
+    Raises:
+        MissingWeightsError: the hub cannot be reached, or has no such model.
+    """
+    if not is_on_hub(place):
+        return place
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = str(place).removeprefix(_HUB).partition("@")
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_FILES))
+    except (OSError, ValueError) as error:  # the hub's errors are kinds of these
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise MissingWeightsError(f"{place}: expected to fetch it, could not ({reason}): {HOW}") from error
+
+
+def identity_of(folder: Path, name: str) -> str:
+    """Name a model, with the digest of its configuration and weights."""
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as stream:  # the header and the first weights tell two checkpoints apart
             digest.update(str(file.stat().st_size).encode() + stream.read(1 << 20))
-    return f"{folder.name} ({digest.hexdigest()[:12]})"
+    return f"{name} ({digest.hexdigest()[:12]})"
 
 
 @contextmanager

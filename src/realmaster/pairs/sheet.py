@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from realmaster import __version__
 from realmaster.errors import DataError, MediaError
+from realmaster.evaluation.document import document, house_style
 from realmaster.media.output import temporary
 from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.record import Record, read_records
@@ -77,11 +78,9 @@ def write_sheet(
         notes.insert(0, f"{len(chosen)} of {len(wanted)} clips are here, chosen at even distances; --limit shows more.")
     notes += [f"{f.clip} is set aside since {f.stage}: {f.reason}" for f in PairSet(folder).failures().values()]
     names = in_order(sorted({name for record in chosen for name in record.scores}))
-    html = Template(_asset("sheet.html")).substitute(
-        style=files("realmaster.evaluation").joinpath("assets", "page.css").read_text(encoding="utf-8")
-        + _asset("sheet.css"),
-        script=_asset("sheet.js"),
-        title=escape(folder.resolve().name),
+    name = folder.resolve().name
+    body = Template(_asset("sheet.html")).substitute(
+        title=escape(name),
         facts=escape(_facts(records)),
         notices=_notices(notes),
         sorts=_options([("id", "name"), *((name, heading(name)) for name in names)]),
@@ -91,6 +90,8 @@ def write_sheet(
         data=_script_json([_values(record) for record in chosen]),
         version=escape(__version__),
     )
+    style = house_style() + _asset("sheet.css")
+    html = document(f"{name} · RealMaster", body, style=style, script=_asset("sheet.js"))
     with temporary(path) as part:
         part.write_text(html, encoding="utf-8", newline="\n")
     return len(chosen)

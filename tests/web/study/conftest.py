@@ -3,15 +3,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from realmaster.errors import RealMasterError
 from realmaster.web.study.make import make_study
 from realmaster.web.study.serve import open_port, serving
 from realmaster.web.study.store import StudyStore
-from realmaster.web.study.visitor import open_browser
 from study_people import settings, write_sources
 
 
@@ -47,16 +44,3 @@ def address(store: StudyStore) -> Iterator[str]:
     """That study, served."""
     with serving(store, open_port("127.0.0.1", 0)) as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A real browser."""
-    pytest.importorskip("playwright", reason="needs the package playwright")
-    opening = open_browser()
-    try:
-        browser = opening.__enter__()
-    except RealMasterError as error:
-        pytest.skip(str(error))
-    yield browser
-    opening.__exit__(None, None, None)

@@ -3,9 +3,10 @@
 document.querySelectorAll(".player[data-layers]").forEach((player) => {
   const find = (selector) => player.querySelector(selector);
   const video = find("video"), view = find(".view"), divide = find(".divide"), scrub = find(".scrub"), play = find(".play");
-  const output = find("output"), difference = find(".difference"), left = find("canvas.left"), right = find("canvas.right");
+  const output = find("output"), mode = find(".mode"), left = find(".left canvas"), right = find(".right canvas");
   const layers = Number(player.dataset.layers), rate = Number(player.dataset.rate), frames = Number(player.dataset.frames);
-  const chosen = (side) => Number(find(`select[data-side=${side}]`).value);
+  const choice = (side) => find(`select[data-side=${side}]`);
+  const chosen = (side) => Number(choice(side).value), named = (side) => choice(side).selectedOptions[0].textContent;
   let position = 50, wanted = null;
 
   function moveTo(percent) {
@@ -18,7 +19,7 @@ document.querySelectorAll(".player[data-layers]").forEach((player) => {
     moveTo((100 * (event.clientX - box.left)) / box.width);
   };
   view.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || mode.value !== "divide") return;
     view.setPointerCapture(event.pointerId);
     divide.focus({ preventScroll: true });
     follow(event);
@@ -43,11 +44,18 @@ document.querySelectorAll(".player[data-layers]").forEach((player) => {
     if (!video.videoWidth) return;
     layer(left, chosen("left"), "copy");
     layer(right, chosen("right"), "copy");
-    if (difference.checked) layer(right, chosen("left"), "difference");
-    view.classList.toggle("whole", difference.checked);
+    if (mode.value === "difference") layer(right, chosen("left"), "difference");
     const index = Math.min(frames - 1, Math.floor(video.currentTime * rate + 0.01));
     if (wanted === null) scrub.value = index;
     output.textContent = (Number(scrub.value) + 1) + " / " + frames;
+  }
+  function show() { // what stands where, in words and in the view's layout
+    view.classList.toggle("divided", mode.value === "divide");
+    view.classList.toggle("beside", mode.value === "beside");
+    view.classList.toggle("difference", mode.value === "difference");
+    find(".left .tag").textContent = named("left");
+    find(".right .tag").textContent = mode.value === "difference" ? named("left") + " − " + named("right") + ", × 4" : named("right");
+    draw();
   }
   function run() {
     draw();
@@ -65,7 +73,7 @@ document.querySelectorAll(".player[data-layers]").forEach((player) => {
     wanted = null;
     draw();
   });
-  player.querySelectorAll("select, .difference").forEach((element) => element.addEventListener("change", draw));
+  player.querySelectorAll("select").forEach((element) => element.addEventListener("change", show));
   play.addEventListener("click", () => {
     if (!video.paused) { video.pause(); return; }
     wanted = null;
@@ -75,6 +83,6 @@ document.querySelectorAll(".player[data-layers]").forEach((player) => {
   video.addEventListener("playing", () => { play.textContent = "Pause"; run(); });
   video.addEventListener("pause", () => { play.textContent = "Play"; });
   video.addEventListener("loadeddata", draw);
-  if (video.readyState >= 2) draw();
+  show();
   moveTo(50);
 });

@@ -10,20 +10,20 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
+from realmaster.evaluation.document import document
 from realmaster.web.study.results import PairResult, QuestionResult, Results
 from realmaster.web.study.strengths import Strength
 
 
 def as_page(results: Results) -> str:
     """Draw the page."""
-    template = Template(files("realmaster.web.study").joinpath("assets", "results.html").read_text(encoding="utf-8"))
     left_out = [person for person in results.people if not person.counts]
     seconds = "" if results.median_seconds is None else f", {results.median_seconds:.0f} s each (median)"
     facts = (
         f"{len(results.people) - len(left_out)} people, {results.num_counted} comparisons on {results.num_clips} "
         f"clips{seconds}."
     )
-    return template.substitute(
+    body = Template(_asset("results.html")).substitute(
         title=escape(results.settings.title),
         facts=escape(facts),
         figure="\n".join(map(_question, results.questions)) if results.num_counted else "<p>No answers count yet.</p>",
@@ -32,6 +32,11 @@ def as_page(results: Results) -> str:
         rule=escape(results.settings.rule),
         people=_people(results),
     )
+    return document(f"{results.settings.title} · results", body, style=_asset("results.css"))
+
+
+def _asset(name: str) -> str:
+    return files("realmaster.web.study").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _question(question: QuestionResult) -> str:
