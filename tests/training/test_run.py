@@ -122,6 +122,15 @@ def test_validation_is_scored_shown_and_listed(place: Place, both: Trained) -> N
     assert list(run.rglob("events.out.tfevents*"))
 
 
+def test_a_figure_that_no_clip_has_is_told_and_names_no_best(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    validation = {"manifest": str(place.manifest), "every": 1, "num_clips": 1, "num_inference_steps": 1}
+    trained = place.train(
+        "figure", experts={"transformer": {"num_steps": 1}}, validation={**validation, "figure": "sharpness"}
+    )
+    assert trained.best is None
+    assert "validation.figure sharpness has no effect: there are psnr" in caplog.text
+
+
 def test_the_loss_falls(place: Place) -> None:
     place.train(
         "learn",
