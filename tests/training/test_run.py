@@ -24,6 +24,7 @@ from realmaster.models.profiles import load_profile
 from realmaster.training import cache, run_plan, setup
 from realmaster.training.checkpoints import Checkpoints
 from realmaster.training.experts import TrainedExpert
+from realmaster.training.processes import tracker_arguments
 from realmaster.training.run import Trained, train
 from realmaster.training.settings import ExpertSettings, TrainSettings, plan_turns
 from wan_layout import write_wan22
@@ -280,6 +281,19 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_extra(place: Place, m
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingExtraError, match=r"realmaster\[wandb\]"):
         place.train("wandb", trackers=["wandb"])
+
+
+def test_trackers_know_the_run_and_write_into_its_folder(place: Place, both: Trained) -> None:
+    settings = TrainSettings.from_mapping(
+        place.values("tracked", trackers=["tensorboard", "wandb", "trackio"]), source="test"
+    )
+    told = tracker_arguments(settings, step=7)
+    assert told["tensorboard"] == {"purge_step": 8}
+    assert told["wandb"]["dir"] == str(settings.output)
+    for name in ("wandb", "trackio"):
+        assert told[name]["name"] == "tracked"
+        assert told[name]["config"]["adapter"]["rank"] == 4
+    assert list((place.folder / "both" / "tensorboard").rglob("events.out.tfevents*"))
 
 
 @pytest.mark.slow
