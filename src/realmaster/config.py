@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from realmaster.errors import ConfigError
+
+KEY = "[key]"  # how pydantic marks that the name itself, in a mapping of names to settings, does not fit
 
 
 class Settings(BaseModel):
@@ -28,9 +31,19 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            where = ".".join(str(part) for part in first["loc"] if part != KEY) or "the file"
             if first["type"] == "extra_forbidden":
                 raise ConfigError(f"{source}: {where}: unknown setting: {_known(cls, first['loc'])}") from error
+            if first["loc"][-1:] == (KEY,) and first["type"] == "literal_error":
+                names = re.findall(r"'([^']+)'", first["ctx"]["expected"])
+                raise ConfigError(
+                    f"{source}: {where}: unknown setting: {_nearest(str(first['input']), names)}"
+                ) from error
+            if first["type"] == "model_type":
+                got = type(first["input"]).__name__
+                raise ConfigError(
+                    f"{source}: {where}: expected settings, NAME: VALUE, got a {got}: correct it"
+                ) from error
             raise ConfigError(f"{source}: {where}: {first['msg'].lower()}: correct this setting") from error
 
     @classmethod
@@ -52,14 +65,22 @@ class Settings(BaseModel):
 def _known(cls: type[BaseModel], location: tuple[int | str, ...]) -> str:
     """Say which setting was probably meant by the last part of `location`, or which ones there are."""
     model: type[BaseModel] | None = cls
+    inside_mapping = False  # of names to settings: the part that follows is such a name
     for part in location[:-1]:
-        field = model.model_fields.get(str(part)) if model is not None else None
-        if isinstance(part, str):
-            model = None if field is None else _settings_in(field.annotation)
+        if inside_mapping or not isinstance(part, str):
+            inside_mapping = False
+            continue
+        field = model.model_fields.get(part) if model is not None else None
+        model = None if field is None else _settings_in(field.annotation)
+        inside_mapping = field is not None and get_origin(field.annotation) is dict
     if model is None:
         return "remove it"
-    near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(model.model_fields)}"
+    return _nearest(str(location[-1]), list(model.model_fields))
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
 
 
 def _settings_in(annotation: Any) -> type[BaseModel] | None:

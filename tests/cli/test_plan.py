@@ -31,6 +31,23 @@ def test_not_enough_memory_is_one_line_with_the_plan_s_numbers(realmaster: Any, 
     assert "windows" in said.out
 
 
+def test_sizes_that_do_not_divide_are_refused_with_the_nearest(realmaster: Any, clip: Path, tmp_path: Path) -> None:
+    for change, nearest in (("window.num_frames=8", "5 and 9"), ("size.width=130", "128 and 136")):
+        said = realmaster("plan", clip, "--memory", "8", "--tflops", "1", "--set", change)
+        assert said.code == 2
+        assert said.err.count("\n") == 1
+        assert f"the nearest are {nearest}" in said.err
+    config = tmp_path / "train.yaml"
+    for bucket, nearest in (("128x72x6", "5 or 9"), ("130x72x5", "128 or 136")):
+        config.write_text(
+            f"profile: nano\noutput: run\ndata: {{manifest: pairs, encode: {{buckets: [{bucket}]}}}}\n"
+            "experts: {transformer: {num_steps: 100}}\n"
+        )
+        said = realmaster("plan", "--training", config, "--memory", "8", "--tflops", "1")
+        assert said.code == 2
+        assert f"choose {nearest}" in said.err
+
+
 def test_input_or_training_is_asked_for(realmaster: Any, clip: Path) -> None:
     assert "give one of them" in realmaster("plan").err
     assert realmaster("plan", clip, "--training", "x.yaml").code == 2

@@ -151,6 +151,7 @@ def test_merging_refuses_another_base_and_a_base_with_a_file_missing(
 ) -> None:
     with pytest.raises(AdapterError, match=r"base 'nano', got one for 'wan2\.2-a14b'"):
         export_merged(adapter, tmp_path / "merged", load_profile("nano"))
+    assert not (tmp_path / "merged").exists()
     broken = write_wan22(tmp_path / "broken")
     shard = next((broken / "transformer_2").glob("*-00002-of-*.safetensors"))
     shard.unlink()

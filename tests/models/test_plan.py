@@ -154,3 +154,22 @@ def test_a_training_step_too_large_is_refused_with_what_helps(profile: Profile) 
     short = train(profile, available_gb=found.peak_gb - 1e-5)
     with pytest.raises(MemoryLimitError, match=r"frozen base .*set .*reference\.adapted: false"):
         require_training_memory(short)
+
+
+def test_where_no_single_setting_is_enough_for_training_the_shortest_list_is_named(profile: Profile) -> None:
+    found = train(profile, batch_size=2, gradient_checkpointing=False)
+    alone = {
+        words: train(profile, **{"batch_size": 2, "gradient_checkpointing": False, **change}).peak_gb
+        for words, change in (
+            ("memory.gradient_checkpointing: true", {"gradient_checkpointing": True}),
+            ("data.batch_size: 1", {"batch_size": 1}),
+        )
+    }
+    assert all(size < found.peak_gb for size in alone.values())
+    together = train(profile, batch_size=1).peak_gb
+    short = train(profile, batch_size=2, gradient_checkpointing=False, available_gb=together + 1e-6)
+    assert short.remedies[0] == (" and ".join(alone), pytest.approx(together))
+    with pytest.raises(MemoryLimitError, match=r"set memory\.gradient_checkpointing: true and data\.batch_size: 1"):
+        require_training_memory(short)
+    with pytest.raises(MemoryLimitError, match="no setting helps"):
+        require_training_memory(train(profile, available_gb=0.1))

@@ -24,6 +24,7 @@ from realmaster.models.profiles import load_profile
 from realmaster.training import cache, run_plan, setup
 from realmaster.training.checkpoints import Checkpoints
 from realmaster.training.experts import TrainedExpert
+from realmaster.training.processes import tracker_arguments
 from realmaster.training.run import Trained, train
 from realmaster.training.settings import ExpertSettings, TrainSettings, plan_turns
 from wan_layout import write_wan22
@@ -120,6 +121,15 @@ def test_validation_is_scored_shown_and_listed(place: Place, both: Trained) -> N
     assert both.best is not None
     assert both.best.scores["psnr"] >= both.newest.scores["psnr"]
     assert list(run.rglob("events.out.tfevents*"))
+
+
+def test_a_figure_that_no_clip_has_is_told_and_names_no_best(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    validation = {"manifest": str(place.manifest), "every": 1, "num_clips": 1, "num_inference_steps": 1}
+    trained = place.train(
+        "figure", experts={"transformer": {"num_steps": 1}}, validation={**validation, "figure": "sharpness"}
+    )
+    assert trained.best is None
+    assert "validation.figure sharpness has no effect: there are psnr" in caplog.text
 
 
 def test_the_loss_falls(place: Place) -> None:
@@ -271,6 +281,19 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_extra(place: Place, m
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingExtraError, match=r"realmaster\[wandb\]"):
         place.train("wandb", trackers=["wandb"])
+
+
+def test_trackers_know_the_run_and_write_into_its_folder(place: Place, both: Trained) -> None:
+    settings = TrainSettings.from_mapping(
+        place.values("tracked", trackers=["tensorboard", "wandb", "trackio"]), source="test"
+    )
+    told = tracker_arguments(settings, step=7)
+    assert told["tensorboard"] == {"purge_step": 8}
+    assert told["wandb"]["dir"] == str(settings.output)
+    for name in ("wandb", "trackio"):
+        assert told[name]["name"] == "tracked"
+        assert told[name]["config"]["adapter"]["rank"] == 4
+    assert list((place.folder / "both" / "tensorboard").rglob("events.out.tfevents*"))
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -58,16 +59,23 @@ def export_merged(
         AdapterError: it is for another base. MissingWeightsError: the base is not here. OutputError: as above.
     """
     files = find_adapter(path)
-    if not output.exists():
+    is_new = not output.exists()
+    if is_new:
         check_output(output, overwrite=False)
         output.mkdir()
-    for expert in files:
-        check_output(output / expert, overwrite=overwrite, inputs=[base_folder(profile, expert)])
-    for expert, file in files.items():
-        lora = read_lora(file)
-        if lora.metadata is not None:
-            check_metadata(file, lora.metadata, base_model=_base_name(lora.metadata, profile), expert=expert)
-        merge_lora(base_folder(profile, expert), lora, output / expert, strength=strength)
+    try:
+        for expert in files:
+            check_output(output / expert, overwrite=overwrite, inputs=[base_folder(profile, expert)])
+        for expert, file in files.items():
+            lora = read_lora(file)
+            if lora.metadata is not None:
+                check_metadata(file, lora.metadata, base_model=_base_name(lora.metadata, profile), expert=expert)
+            merge_lora(base_folder(profile, expert), lora, output / expert, strength=strength)
+    except BaseException:
+        if is_new:
+            with suppress(OSError):  # one expert is whole in it
+                output.rmdir()
+        raise
     return [output / expert for expert in files]
 
 

@@ -101,7 +101,7 @@ def check_attention_backend(name: str) -> None:
 
 
 def check_sizes(profile: Profile, folder: Path, *, transformer: str) -> None:
-    """Refuse sizes that do not divide into whole tokens, and windows that are no whole latent frames.
+    """Refuse sizes that do not fit the checkpoint in `folder`, whose settings say how its parts divide them.
 
     Raises:
         ConfigError: with the nearest sizes that do.
@@ -110,23 +110,31 @@ def check_sizes(profile: Profile, folder: Path, *, transformer: str) -> None:
     patch = json.loads((folder / transformer / "config.json").read_text(encoding="utf-8"))["patch_size"]
     stages = len(vae.get("dim_mult", (1, 2, 4, 4)))
     side = vae.get("scale_factor_spatial") or 2 ** (stages - 1) * (vae.get("patch_size") or 1)
-    time, multiple = vae.get("scale_factor_temporal") or 4, side * max(patch[1:])
+    check_divisible(profile, time_stride=vae.get("scale_factor_temporal") or 4, space_stride=side * max(patch[1:]))
+
+
+def check_divisible(profile: Profile, *, time_stride: int, space_stride: int) -> None:
+    """Refuse sizes that do not divide into whole tokens of `space_stride`, and windows of no whole latent frames.
+
+    Raises:
+        ConfigError: with the nearest sizes that do.
+    """
     sizes = [(profile.size.height, profile.size.width), *((size.height, size.width) for size in profile.size.buckets)]
     for height, width in sizes:
         for name, pixels in (("height", height), ("width", width)):
-            if pixels % multiple:
-                below, above = pixels // multiple * multiple, -(-pixels // multiple) * multiple
+            if pixels % space_stride:
+                below, above = pixels // space_stride * space_stride, -(-pixels // space_stride) * space_stride
                 raise ConfigError(
-                    f"expected a {name} in multiples of {multiple} pixels for {profile.name}, got {pixels}: "
+                    f"expected a {name} in multiples of {space_stride} pixels for {profile.name}, got {pixels}: "
                     f"the nearest are {below} and {above}"
                 )
     for name in ("num_frames", "overlap"):
         frames = getattr(profile.window, name)
-        if frames % time != 1:
-            above = round_up_frames(frames, time)
+        if frames % time_stride != 1:
+            above = round_up_frames(frames, time_stride)
             raise ConfigError(
-                f"expected window.{name} of {time}n+1 frames for {profile.name}, got {frames}: "
-                f"the nearest are {above - time} and {above}"
+                f"expected window.{name} of {time_stride}n+1 frames for {profile.name}, got {frames}: "
+                f"the nearest are {above - time_stride} and {above}"
             )
 
 

@@ -27,6 +27,7 @@ from realmaster.models.arithmetic_parts import (
     describe_autoencoder,
 )
 from realmaster.models.machine import GB
+from realmaster.models.machine_options import check_divisible
 from realmaster.models.metering import Cost
 from realmaster.models.profiles import Profile
 from realmaster.models.published import Parts, read_parts
@@ -67,10 +68,15 @@ class Counts:
 
 
 def count_window(profile: Profile, clip: VideoShape) -> Counts:
-    """Count a window of a clip at the model's size."""
+    """Count a window of a clip at the model's size.
+
+    Raises:
+        ConfigError: the profile's sizes or window do not divide. MissingWeightsError: see `read_parts`.
+    """
     parts, memory = read_parts(profile), profile.memory
     *strides, autoencoder_size = describe_autoencoder(parts.autoencoder)
     patch = tuple(parts.transformer["patch_size"])
+    check_divisible(profile, time_stride=strides[0], space_stride=strides[1] * max(patch[1:]))
     window = _fit_window(profile, clip, strides[0], strides[1] * max(patch[1:]))
     latents = window.latents(time_stride=strides[0], space_stride=strides[1])
     scale = profile.reference.spatial_scale

@@ -6,8 +6,10 @@ and the optimizer's moments; no autoencoder and no text encoder, whose work is i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, Literal
 
 from realmaster.errors import MemoryLimitError
 from realmaster.models.arithmetic import count_training_step, weigh_transformer
@@ -75,27 +77,27 @@ def plan_training(
     parts, dtype = read_parts(profile), dtype or profile.memory.dtype
     strides = describe_autoencoder(parts.autoencoder)
     latents = shape.latents(time_stride=strides[0], space_stride=strides[1])
-    patch = parts.transformer["patch_size"]
+    patch, blocks = parts.transformer["patch_size"], int(parts.transformer["num_layers"])
 
-    def weigh(*, scale: int, adapted: bool, fp8: bool, offloaded: int) -> tuple[dict[str, float], float]:
+    def weigh(chosen: _Choice) -> tuple[dict[str, float], float]:
         """Memory by part in GB, and the operations of one forward and backward."""
         step = count_training_step(
             parts.transformer,
             latents,
             num_text_tokens=parts.num_text_tokens,
             mode=mode,
-            spatial_scale=scale,
-            adapted_reference=adapted,
+            spatial_scale=chosen.scale,
+            adapted_reference=chosen.adapted,
             rank=rank,
-            batch_size=batch_size,
-            gradient_checkpointing=gradient_checkpointing,
+            batch_size=chosen.batch_size,
+            gradient_checkpointing=chosen.checkpointing,
             dtype=dtype,
         )
-        bare = weigh_transformer(parts.transformer, dtype, layerwise_fp8=fp8)
+        bare = weigh_transformer(parts.transformer, dtype, layerwise_fp8=chosen.fp8)
         lora = weigh_transformer(parts.transformer, dtype, layerwise_fp8=False, rank=rank)
         plain = weigh_transformer(parts.transformer, dtype, layerwise_fp8=False)
         num_adapter = (lora.total - plain.total) // (4 if dtype == "float32" else 2)
-        here = bare.total - max(offloaded - 2, 0) * bare.block  # the one that computes and the next one stay
+        here = bare.total - max(chosen.offloaded - 2, 0) * bare.block  # the one that computes and the next one stay
         sizes = {
             "frozen base": here + bare.largest_layer,
             "adapter and optimizer": num_adapter * ADAPTER_BYTES,
@@ -107,26 +109,17 @@ def plan_training(
         }
         return {name: size / GB for name, size in sizes.items()}, step.flops
 
-    chosen = {"scale": spatial_scale, "adapted": adapted_reference, "fp8": layerwise_fp8, "offloaded": offload_blocks}
-    memory, flops = weigh(**chosen)  # type: ignore[arg-type]  # a mapping of settings by name
+    chosen = _Choice(
+        spatial_scale, adapted_reference, batch_size, gradient_checkpointing, layerwise_fp8, min(offload_blocks, blocks)
+    )
+    memory, flops = weigh(chosen)
     peak = sum(memory.values())
-    remedies = []
+    remedies: tuple[tuple[str, float], ...] = ()
     if peak > available_gb:
-        half = int(parts.transformer["num_layers"]) // 2
-        options = {
-            "memory.fp8_base: true": {"fp8": True, "offloaded": 0},
-            f"memory.offload_blocks: {half}": {"fp8": False, "offloaded": half},
-            "reference.adapted: false": {"adapted": False} if mode == "cached" else chosen,
-        }
-        if (
-            latents.height % (2 * patch[1]) == 0 and latents.width % (2 * patch[2]) == 0
-        ):  # whole tokens at half the sides
-            options["data.encode.reference_scale: 2"] = {"scale": 2}
-        for words, change in options.items():
-            changed = {**chosen, **change}
-            size = peak if changed == chosen else sum(weigh(**changed)[0].values())  # type: ignore[arg-type]
-            if size <= available_gb:
-                remedies.append((words, size))
+        options = _savers(chosen, mode=mode, num_blocks=blocks)
+        if latents.height % (2 * patch[1]) == 0 and latents.width % (2 * patch[2]) == 0 and chosen.scale == 1:
+            options["data.encode.reference_scale: 2"] = {"scale": 2}  # whole tokens at half the sides
+        remedies = _find_remedies(chosen, options, lambda change: sum(weigh(change)[0].values()), available_gb)
     share = CPU_SHARE if device == "cpu" else GPU_SHARE
     work = flops * accumulation
     return TrainingPlan(
@@ -140,15 +133,64 @@ def plan_training(
         peak_gb=peak,
         available_gb=available_gb,
         seconds_per_step=work / (flops_per_second * share),
-        remedies=tuple(remedies),
+        remedies=remedies,
     )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The settings that decide what a step holds."""
+
+    scale: int
+    adapted: bool
+    batch_size: int
+    checkpointing: bool
+    fp8: bool
+    offloaded: int
+
+
+def _savers(chosen: _Choice, *, mode: str, num_blocks: int) -> dict[str, dict[str, Any]]:
+    """List the settings that save memory and are not on yet, those that leave the mathematics alone first."""
+    options: dict[str, dict[str, Any]] = {}
+    if not chosen.checkpointing:
+        options["memory.gradient_checkpointing: true"] = {"checkpointing": True}
+    if chosen.batch_size > 1:
+        options["data.batch_size: 1"] = {"batch_size": 1}
+    for count in (num_blocks // 2, num_blocks):
+        if count > chosen.offloaded:
+            options[f"memory.offload_blocks: {count}"] = {"offloaded": count, "fp8": False}
+    if not chosen.fp8:
+        options["memory.fp8_base: true"] = {"offloaded": 0, "fp8": True}
+    if mode == "cached" and chosen.adapted:
+        options["reference.adapted: false"] = {"adapted": False}
+    return options
+
+
+def _find_remedies(
+    chosen: _Choice, options: Mapping[str, dict[str, Any]], weigh: Callable[[_Choice], float], available_gb: float
+) -> tuple[tuple[str, float], ...]:
+    """Give every single setting that makes a step fit; where none does, the first two of the shortest lists."""
+    for length in range(1, len(options) + 1):
+        found = []
+        for words in combinations(options, length):
+            changes = {name: value for word in words for name, value in options[word].items()}
+            if len(changes) < sum(len(options[word]) for word in words):
+                continue  # two values for one setting
+            changed = replace(chosen, **changes)
+            if (changed.fp8 or changed.offloaded) and not changed.checkpointing:
+                continue  # refused by the settings
+            if (size := weigh(changed)) <= available_gb:
+                found.append((" and ".join(words), size))
+        if found:
+            return tuple(found if length == 1 else found[:2])
+    return ()
 
 
 def require_training_memory(plan: TrainingPlan) -> None:
     """Refuse a plan that does not fit.
 
     Raises:
-        MemoryLimitError: with the plan's figures and the settings that help, or that none alone does.
+        MemoryLimitError: with the plan's figures and the settings that help, or that none does.
     """
     if plan.fits:
         return
@@ -157,5 +199,5 @@ def require_training_memory(plan: TrainingPlan) -> None:
     raise MemoryLimitError(
         f"training {plan.profile}: expected {plan.peak_gb:.1f} GB on {plan.device} (in GB: {parts}), it has "
         f"{plan.available_gb:.1f}: "
-        + (f"set {helps}" if helps else "no single setting helps: combine them, use fewer frames, or a smaller profile")
+        + (f"set {helps}" if helps else "no setting helps: use fewer frames, or a smaller profile")
     )

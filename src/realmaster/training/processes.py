@@ -21,6 +21,7 @@ from realmaster.training.settings import TrainSettings
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+PROJECT = "realmaster"  # under which the trackers file their runs
 _EXTRAS = {"tensorboard": None, "wandb": "wandb", "trackio": "trackio"}
 
 
@@ -41,7 +42,9 @@ def start_processes(settings: TrainSettings) -> Accelerator:
         cpu=settings.device == "cpu",
         mixed_precision="no",  # the transformer's forward has an autocast of its own, in validation too
         log_with=list(settings.trackers) or None,
-        project_config=ProjectConfiguration(project_dir=str(settings.output), logging_dir=str(settings.output)),
+        project_config=ProjectConfiguration(
+            project_dir=str(settings.output), logging_dir=str(settings.output / "tensorboard")
+        ),
         kwargs_handlers=[
             DistributedDataParallelKwargs(gradient_as_bucket_view=True),
             InitProcessGroupKwargs(timeout=timedelta(hours=2)),  # others wait while clips are encoded or validated
@@ -72,8 +75,18 @@ def shard(transformer: Any, device: torch.device) -> None:
 def start_trackers(accelerator: Accelerator, settings: TrainSettings, *, step: int) -> None:
     """Begin the trackers' curves, or go on with them behind optimizer step `step`."""
     if settings.trackers:
-        arguments = {"tensorboard": {"purge_step": step + 1}} if "tensorboard" in settings.trackers else {}
-        accelerator.init_trackers("tensorboard", init_kwargs=arguments)
+        accelerator.init_trackers(PROJECT, init_kwargs=tracker_arguments(settings, step=step))
+
+
+def tracker_arguments(settings: TrainSettings, *, step: int) -> dict[str, dict[str, Any]]:
+    """Say how each tracker begins: TensorBoard forgets what lies behind `step`, the others are told what the run is."""
+    about: dict[str, Any] = {"name": settings.output.name, "config": settings.model_dump(mode="json")}
+    every: dict[str, dict[str, Any]] = {
+        "tensorboard": {"purge_step": step + 1},
+        "wandb": {**about, "dir": str(settings.output)},
+        "trackio": about,
+    }
+    return {name: every[name] for name in settings.trackers}
 
 
 def track_pictures(accelerator: Accelerator, name: str, frames: npt.NDArray[np.uint8], *, step: int) -> None:

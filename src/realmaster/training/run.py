@@ -39,7 +39,14 @@ from realmaster.training.processes import (
 from realmaster.training.run_log import RunLog
 from realmaster.training.settings import TrainSettings, plan_turns
 from realmaster.training.setup import Prepared, prepare
-from realmaster.training.validation import Score, make_grid, mean_scores, validate_clips, write_grid
+from realmaster.training.validation import (
+    Score,
+    make_grid,
+    mean_scores,
+    validate_clips,
+    warn_unknown_figure,
+    write_grid,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -233,6 +240,7 @@ class Run:
         validated = mine if sharded else gather_objects(accelerator, mine)
         scores = mean_scores(validated)
         if accelerator.is_main_process:
+            warn_unknown_figure(settings.figure, validated)
             grid = make_grid(validated)
             write_grid(grid, self.settings.output / "validation" / f"step-{self.step:08d}.mp4", self.validation_rows[0])
             track_pictures(accelerator, "validation", grid[len(grid) // 2][None], step=self.step)

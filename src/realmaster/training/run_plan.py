@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import torch
 
+from realmaster.models.arithmetic_parts import describe_autoencoder
 from realmaster.models.machine import GB, inspect_machine
 from realmaster.models.placement import free_bytes
 from realmaster.models.plan_training import TrainingPlan, plan_training, require_training_memory
 from realmaster.models.profiles import Profile
+from realmaster.models.published import read_parts
+from realmaster.training.buckets import check_buckets
 from realmaster.training.settings import TrainSettings
 from realmaster.types import VideoShape
 
@@ -23,8 +26,16 @@ def plan_run(
     """Plan the steps of a run on its largest bucket.
 
     Raises:
-        ConfigError, MissingWeightsError: the profile's parts are not known.
+        ConfigError: a bucket does not fit the models. MissingWeightsError: see `read_parts`.
     """
+    parts = read_parts(profile)
+    time_stride, space_stride, _ = describe_autoencoder(parts.autoencoder)
+    check_buckets(
+        settings.data.encode.buckets,
+        time_stride=time_stride,
+        space_stride=space_stride * max(parts.transformer["patch_size"][1:]),
+        reference_scale=settings.data.encode.reference_scale,
+    )
     largest = max(settings.data.encode.buckets, key=lambda size: size.num_frames * size.height * size.width)
     return plan_training(
         profile,

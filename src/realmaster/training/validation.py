@@ -97,6 +97,13 @@ def mean_scores(validated: Sequence[Validated]) -> dict[str, float]:
     return means
 
 
+def warn_unknown_figure(figure: str, validated: Sequence[Validated]) -> None:
+    """Warn if no clip has the score that is to name the best checkpoint: none would be kept as the best."""
+    names = sorted({name for clip in validated for name in clip.scores})
+    if names and figure not in names:
+        logger.warning("validation.figure %s has no effect: there are %s", figure, ", ".join(names))
+
+
 def make_grid(validated: Sequence[Validated]) -> Frames:
     """Lay clips under each other, each as render, output, truth: uint8 [F, H, W, 3]; shorter ones hold their end."""
     panels = [clip.panel for clip in sorted(validated, key=lambda clip: clip.number)][:_MOST_ROWS]
