@@ -117,6 +117,18 @@ def test_a_change_ends_at_an_edge_that_the_model_is_too_small_to_show() -> None:
     assert (np.abs(out[:, 83:].astype(int) - 100) <= 6).all()
 
 
+def test_a_hue_that_the_model_has_not_seen_there_stays_what_it_is() -> None:
+    small = np.full((24, 40, 3), 118, dtype=np.uint8)  # a wall
+    small[:, 20:] = 90, 125, 160  # and a window that shows the sky, which the model makes dark
+    dark = small.copy()
+    dark[:, 20:] //= 5
+    small, dark = (cv2.GaussianBlur(picture, (0, 0), 1.0) for picture in (small, dark))
+    frame = np.zeros((96, 160, 3), dtype=np.uint8)
+    frame[:] = 220, 75, 70  # a red coat comes before the wall, as bright as both
+    out = apply_change(frame, fit_change(small, dark, SETTINGS))
+    assert np.abs(out[:, :32].astype(int) - frame[:, :32]).max() < 15, "red, and not pink"
+
+
 def test_strips_of_a_large_frame_meet_without_a_seam(frame: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     small = shrink(frame)
     maps = fit_change(small, 255 - small, SETTINGS)

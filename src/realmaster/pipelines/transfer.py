@@ -33,6 +33,7 @@ _CUT_LEVELS = 30.0
 _NEAR = (1.0, 0.8)  # cells and lumas: how far a cell looks around it (standard deviations)
 _FAR = (4.0, 1.2)
 _FAR_SHARE = 0.1  # what lies farther off counts this much, the whole picture that much squared: no cell is empty
+_HUE = 10.0  # differences of hue keep to the input that much more closely: few cells show all hues that may come
 _DARK = 0.05  # keeps the ratio of nearly black cells bounded
 _LIGHT = (0.3, 2.0)  # how much darker or lighter contrast may become where a cell is flat
 _FINER = 4  # OpenCV looks up in steps of 1/32 of a pixel: of a quarter of a cell, no step is seen
@@ -157,7 +158,7 @@ def _solve(sums: Image, epsilon: float) -> Image:
     covariance = squares[..., :3, :3] - mean_x[..., :, None] * mean_x[..., None, :]
     cross = cross[..., :3, :] - mean_x[..., :, None] * mean_y[..., None, :]
     light = np.clip((mean_y.mean(axis=-1) + _DARK) / (mean_x.mean(axis=-1) + _DARK), *_LIGHT)
-    ridge = epsilon * np.eye(3, dtype=np.float32)
+    ridge = epsilon * (_HUE * np.eye(3, dtype=np.float32) + np.float32((1 - _HUE) / 3))
     gains = np.linalg.solve(covariance + ridge, cross + light[..., None, None] * ridge)  # [L, R, C, in, out]
     offsets = mean_y - np.einsum("lrci,lrcio->lrco", mean_x, gains)
     return np.ascontiguousarray(np.concatenate([gains, offsets[..., None, :]], axis=-2).swapaxes(-1, -2))
