@@ -23,6 +23,7 @@ from realmaster.evaluation.comparison_table import (
     EXPLANATION,
     absences,
     clips_behind,
+    difference,
     interval,
     mean,
     measured_with,
@@ -214,11 +215,8 @@ def _cell(comparison: Comparison, method: str, metric: Metric) -> str:
 def _tested(test: PairedTest | None, metric: Metric) -> str:
     if test is None:
         return "–"
-    found, digits = test.difference, metric.digits
-    return (
-        f"{found.mean:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
-        f"<small>{escape(test.baseline)}: {test.verdict}, p = {test.p_adjusted:.3f}</small>"
-    )
+    small = f"{escape(test.baseline)}: {test.verdict}, p = {test.p_adjusted:.3f}"
+    return f"{difference(test, metric)}<small>{small}</small>"
 
 
 def _framed(columns: Sequence[str], lines: Sequence[str]) -> str:

@@ -203,14 +203,18 @@ def absences(comparison: Comparison) -> list[str]:
     return [f"{'; '.join(titles)}: {reason or 'not measured'}" for reason, titles in comparison.absent.items()]
 
 
+def difference(test: PairedTest, metric: Metric) -> str:
+    """Write a paired difference with its interval, in the metric's digits."""
+    centre, low, high = (
+        f"{x:+.{metric.digits}f}" for x in (test.difference.mean, test.difference.low, test.difference.high)
+    )
+    return f"{centre} [{low}, {high}]"
+
+
 def _tested(test: PairedTest | None, metric: Metric) -> str:
     if test is None:
         return "–"
-    ends, digits = test.difference, metric.digits
-    return (
-        f"{test.baseline}: {ends.mean:+.{digits}f} [{ends.low:+.{digits}f}, {ends.high:+.{digits}f}], "
-        f"p = {test.p_adjusted:.3f}, {test.verdict}"
-    )
+    return f"{test.baseline}: {difference(test, metric)}, p = {test.p_adjusted:.3f}, {test.verdict}"
 
 
 def _bold(text: str, is_best: bool) -> str:
