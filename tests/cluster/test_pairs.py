@@ -47,7 +47,7 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 def on_ray(ray: Any, settings: PairSettings) -> tuple[Tally, RayExecutor]:
     executor = RayExecutor(ray, settings.compute)
-    tally = build_pairs(settings, execute=executor, scanner=executor.scan, at_once=executor.at_once)
+    tally = build_pairs(settings, execute=executor, scanner=executor.scan)
     return tally, executor
 
 

@@ -75,7 +75,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes_with_no_edit_made_twice(tmp_path
     first = start(killed, PAIR_MAKING_KILL=str(tmp_path / "killed_once"), PAIR_MAKING_NOTES=str(notes))
     first.communicate(timeout=120)
     assert first.returncode == -signal.SIGKILL
-    assert read_status(str(killed / "set")).under_way == {"control": 1}
+    assert "control" in read_status(str(killed / "set")).under_way
     again = start(killed, PAIR_MAKING_NOTES=str(notes))
     _, error = again.communicate(timeout=120)
     assert again.returncode == 0, error
@@ -286,6 +286,8 @@ def test_status_counts_rates_and_reasons_while_a_set_grows(tmp_path: Path) -> No
     assert status.stages["edit"].num_clips == 5
     assert status.clips_per_hour is not None
     assert status.seconds_left is None
+    assert status.share_without_models is not None
+    assert 0 < status.share_without_models < 1
     assert json.dumps(status.as_dict())
 
 

@@ -165,5 +165,5 @@ def _on_ray(settings: PairSettings, address: str | None, more: dict[str, Any]) -
 
     with connected(RaySettings(address=address)) as ray:
         executor = RayExecutor(ray, settings.compute)
-        tally = build_pairs(settings, execute=executor, scanner=executor.scan, at_once=executor.at_once, **more)
+        tally = build_pairs(settings, execute=executor, scanner=executor.scan, **more)
         return tally, executor.utilisation_lines()

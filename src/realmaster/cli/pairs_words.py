@@ -35,7 +35,8 @@ def status_lines(status: Status) -> list[str]:
             lines.append(
                 f"{name:10} {rate.num_clips:6} {rate.clips_per_hour:20,.0f} {rate.seconds / total:14.0%} {within:14.0%}"
             )
-        lines.append(f"outside the models: {status.share_outside_models or 0:.1%} of the time")
+    if status.share_without_models is not None:
+        lines.append(f"no model at work: {status.share_without_models:.1%} of the time")
     lines += _counted("rejected", status.reasons)
     lines += _counted("failed", status.failures)
     lines += _counted("footage dropped, stretches", status.dropped)

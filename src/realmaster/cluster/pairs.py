@@ -12,7 +12,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,7 +205,7 @@ class _Run:
         ]
         self._actors = [actor for idle in self._idle for actor in idle]
         self._running: dict[Any, _Task] = {}
-        self._claims: dict[str, AbstractContextManager[bool]] = {}
+        self._claims: dict[str, ExitStack] = {}
         self._attempts: Counter[str] = Counter()
         self.busy: dict[str, float] = dict.fromkeys((stage.name for stage in stages), 0.0)
         self.num_clips: Counter[str] = Counter()
@@ -220,13 +220,12 @@ class _Run:
 
     def begin(self, job: Job) -> None:
         """Claim a clip and put it into the first queue, unless another process has it."""
-        claim = self._pairs.claim(job.clip.id)
-        if claim.__enter__() and not self._pairs.is_finished(job.clip.id):
-            self._claims[job.clip.id] = claim
-            self._queues[0].append(job)
-        else:
-            claim.__exit__(None, None, None)
+        claim = self._pairs.take(job.clip.id)
+        if claim is None:
             self._finish(Done(job.clip.id, "taken"))
+            return
+        self._claims[job.clip.id] = claim
+        self._queues[0].append(job)
 
     def dispatch(self) -> None:
         """Give idle workers something to do, the last stages first: finished clips make room."""
@@ -277,11 +276,11 @@ class _Run:
         for actor in self._actors:
             self._ray.kill(actor)
         for claim in self._claims.values():
-            claim.__exit__(None, None, None)
+            claim.close()
         self._claims = {}
 
     def _end(self, done: Done) -> None:
-        self._claims.pop(done.clip).__exit__(None, None, None)
+        self._claims.pop(done.clip).close()
         self._finish(done)
 
     def _actor(self, index: int) -> Any:

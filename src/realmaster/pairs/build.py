@@ -46,7 +46,6 @@ def build_pairs(
     execute: Execute | None = None,
     scanner: Scanner = scan_here,
     retry: bool = False,
-    at_once: int | None = None,
     progress: Progress | None = None,
     scan_progress: Progress | None = None,
     stages: Sequence[Stage] | None = None,
@@ -58,7 +57,6 @@ def build_pairs(
         execute: carries the clips through the stages; by default in this process.
         scanner: looks through footage; by default in this process.
         retry: try the clips again that failed before.
-        at_once: clips that are under way together, for the count of disk space.
         progress: called with (clips done, clips in all); `scan_progress` with videos.
         stages: in place of the paper's.
 
@@ -83,8 +81,7 @@ def build_pairs(
         if jobs:
             compute = settings.compute
             executor = execute or LocalExecutor(hold=compute.hold, batch=compute.batch)
-            under_way = at_once or (1 if compute.hold == "all" else compute.batch)
-            check_room(pairs.store, [job.clip for job in jobs], settings, at_once=under_way)
+            check_room(pairs.store, [job.clip for job in jobs], settings, at_once=executor.at_once)
             Scorer(settings.scoring).setup()  # a face model that is missing is said before anything is made
             run = _Run(pairs, tally, len(plan.clips), settings.compute.stop_after, progress, lease)
             made = (
@@ -116,7 +113,7 @@ class _Run:
 
     def report(self, step: Step) -> None:
         if not step.was_done and step.job is not None:
-            self.journal.add(step.stage, step.clip, step.seconds, step.model_seconds)
+            self.journal.add(step.stage, step.clip, step.seconds, step.model_spans)
 
     def finish(self, done: Done) -> None:
         self._tally.outcomes[done.outcome] += 1

@@ -6,8 +6,10 @@ again after a crash has to see what it saw before.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from fractions import Fraction
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,41 @@ from realmaster.pairs.store import Store
 from realmaster.types import ClipInfo
 
 Frames = npt.NDArray[np.uint8]
+_MOST_BYTES = 1 << 29  # of frames held in memory by one process
+
+
+class _Recent:
+    """Frames that this process wrote last, so that its own next stage need not decode them; by file and its state."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[Path, tuple[tuple[int, ...], Frames]] = OrderedDict()
+        self._lock = Lock()
+
+    def put(self, path: Path, frames: Frames) -> None:
+        with self._lock:
+            for gone in [held for held in self._held if not held.exists()]:  # of finished clips
+                del self._held[gone]
+            self._held[path] = (_state(path), frames.copy())
+            self._held.move_to_end(path)
+            while sum(held.nbytes for _, held in self._held.values()) > _MOST_BYTES:
+                self._held.popitem(last=False)
+
+    def get(self, path: Path) -> Frames | None:
+        with self._lock:
+            state, frames = self._held.get(path, ((), None))
+            return frames.copy() if frames is not None and state == _state(path) else None
+
+
+_recent = _Recent()
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Tell one file of a name from the next; nothing where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def write_frames(store: Store, name: str, frames: Frames, rate: int, *, codec: Any = "lossless") -> None:
@@ -31,6 +68,8 @@ def write_frames(store: Store, name: str, frames: Frames, rate: int, *, codec: A
     info = ClipInfo(width, height, Fraction(rate))
     with store.writing(name) as part, ClipWriter(part, info, codec=codec) as writer:
         writer.write(frames)
+    if codec == "lossless" and store.folder is not None:
+        _recent.put(store.folder / name, frames)
 
 
 def load_frames(store: Store, name: str) -> Frames:
@@ -39,7 +78,9 @@ def load_frames(store: Store, name: str) -> Frames:
     Raises:
         MediaError: it cannot be read.
     """
-    return read_frames(store.reading(name))
+    path = store.reading(name)
+    held = _recent.get(path)
+    return read_frames(path) if held is None else held
 
 
 def write_planes(store: Store, name: str, planes: npt.NDArray[Any]) -> None:

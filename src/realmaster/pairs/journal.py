@@ -6,13 +6,15 @@ Separate from the records, which hold no times, so that the same clip made twice
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from realmaster.pairs.pair_set import WORK, PairSet
+from realmaster.pairs.runner import Span
 from realmaster.pairs.store import read_text
 
 JOURNAL = f"{WORK}/journal"
@@ -20,13 +22,18 @@ JOURNAL = f"{WORK}/journal"
 
 @dataclass(frozen=True)
 class Entry:
-    """One stage of one clip: seconds in all, seconds within the models, and when it ended (seconds since 1970)."""
+    """One stage of one clip: its seconds, when it ended (since 1970), and from when to when a model was at work."""
 
     stage: str
     clip: str
     seconds: float
-    model_seconds: float
     ended_at: float
+    model_spans: tuple[Span, ...] = ()
+
+    @property
+    def model_seconds(self) -> float:
+        """Seconds within the models."""
+        return sum(end - start for start, end in self.model_spans)
 
 
 class Journal:
@@ -38,9 +45,10 @@ class Journal:
         self._name = f"{JOURNAL}/{socket.gethostname()}-{os.getpid()}-{time.time_ns()}.jsonl"
         self._lines: list[str] = []
 
-    def add(self, stage: str, clip: str, seconds: float, model_seconds: float) -> None:
+    def add(self, stage: str, clip: str, seconds: float, model_spans: Sequence[Span]) -> None:
         """Write one line."""
-        entry = Entry(stage, clip, round(seconds, 4), round(model_seconds, 4), round(time.time(), 3))
+        spans = tuple((round(start, 4), round(end, 4)) for start, end in model_spans)
+        entry = Entry(stage, clip, round(seconds, 4), round(time.time(), 4), spans)
         line = json.dumps(entry.__dict__) + "\n"
         folder = self._pairs.store.folder
         if folder is None:
@@ -59,19 +67,31 @@ class Journal:
             self._lines = []
 
 
-def read_journal(pairs: PairSet) -> list[Entry]:
-    """Read what all processes wrote, in the order of time; a line that a killed process cut is passed over."""
-    entries: list[Entry] = []
-    for name in pairs.store.names(JOURNAL):
-        entries += _parse(read_text(pairs.store, f"{JOURNAL}/{name}").splitlines())
-    return sorted(entries, key=lambda entry: entry.ended_at)
+def read_runs(pairs: PairSet) -> list[list[Entry]]:
+    """Read what each process wrote, in the order of time; a line that a killed process cut is passed over."""
+    names = pairs.store.names(JOURNAL)
+    runs = [_parse(read_text(pairs.store, f"{JOURNAL}/{name}").splitlines()) for name in names]
+    return [sorted(run, key=lambda entry: entry.ended_at) for run in runs if run]
+
+
+def idle_share(runs: Iterable[Sequence[Entry]]) -> float | None:
+    """Return the share of the runs' time, first stage to last, in which no model worked; None before anything ran."""
+    total = busy = 0.0
+    for run in runs:
+        total += max(entry.ended_at for entry in run) - min(entry.ended_at - entry.seconds for entry in run)
+        reached = -math.inf
+        for start, end in sorted(span for entry in run for span in entry.model_spans):
+            busy += max(end - max(start, reached), 0.0)
+            reached = max(reached, end)
+    return 1 - busy / total if total > 0 else None
 
 
 def _parse(lines: Iterable[str]) -> list[Entry]:
     entries = []
     for line in lines:
         try:
-            entries.append(Entry(**json.loads(line)))
-        except (ValueError, TypeError):
+            values = json.loads(line)
+            entries.append(Entry(**values | {"model_spans": tuple(map(tuple, values["model_spans"]))}))
+        except (ValueError, TypeError, KeyError):
             continue
     return entries

@@ -17,7 +17,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,14 @@ class PairSet:
             if self.is_finished(clip):
                 file.unlink(missing_ok=True)  # who still waits for it will find the record
             lock.release()
+
+    def take(self, clip: str) -> ExitStack | None:
+        """Claim a clip and give what lets it go; None where another process has it, or has finished it by now."""
+        claim = ExitStack()
+        if claim.enter_context(self.claim(clip)) and not self.is_finished(clip):
+            return claim
+        claim.close()
+        return None
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:

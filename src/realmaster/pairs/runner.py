@@ -31,6 +31,8 @@ from realmaster.pipelines.edit_folder import EditMissingError
 logger = logging.getLogger(__name__)
 
 FATAL = (MissingWeightsError, MissingExtraError, ClusterError, ConfigError, OutputError, MemoryLimitError, AdapterError)
+Span = tuple[float, float]
+"""From when to when, in seconds since 1970."""
 Outcome = Literal["accepted", "rejected", "failed", "waiting", "taken"]
 
 
@@ -42,7 +44,7 @@ class Step:
     clip: str
     job: Job | None
     seconds: float = 0.0
-    model_seconds: float = 0.0
+    model_spans: tuple[Span, ...] = ()
     was_done: bool = False
     failure: Failure | None = None
     waits_for: str | None = None  # an edit that somebody has to make first
@@ -63,6 +65,10 @@ Finish = Callable[[Done], None]
 
 class Execute(Protocol):
     """An executor: carries jobs through the stages, on this machine or on many."""
+
+    @property
+    def at_once(self) -> int:
+        """Clips that are under way together, for the count of disk space."""
 
     def __call__(
         self,
@@ -92,7 +98,9 @@ def advance(stage: Stage, job: Job, pairs: PairSet, digest: str) -> Step:
     done = pairs.load(stage.name, job, digest)
     if done is not None:
         return Step(stage.name, job.clip.id, done, was_done=True)
-    started, before = time.perf_counter(), getattr(stage, "model_seconds", 0.0)
+    started = time.perf_counter()
+    spans: list[Span] = getattr(stage, "model_spans", [])
+    spans.clear()
     try:
         after = stage(job)
         if stage.name != "finish":
@@ -112,7 +120,7 @@ def advance(stage: Stage, job: Job, pairs: PairSet, digest: str) -> Step:
     finally:
         pairs.store.forget(pairs.work(job.clip.id, ""))
     seconds = time.perf_counter() - started
-    return Step(stage.name, job.clip.id, after, seconds, getattr(stage, "model_seconds", 0.0) - before)
+    return Step(stage.name, job.clip.id, after, seconds, tuple(spans))
 
 
 def is_fatal(error: BaseException) -> bool:

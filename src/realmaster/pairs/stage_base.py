@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import cv2
 
 from realmaster.pairs.pair_set import PairSet
+from realmaster.pairs.runner import Span
 from realmaster.pairs.settings import PairSettings
 from realmaster.pairs.stage import Job
 
@@ -21,11 +22,12 @@ class StageBase:
 
     name = ""
     uses_torch = False
+    is_beside_models = False  # may run in a thread of its own while the editor or the propagator works
 
     def __init__(self, settings: PairSettings, root: str) -> None:
         """Take the settings; `setup` opens and loads."""
         self.settings, self.root = settings, root
-        self.model_seconds = 0.0  # since the process began; the runner takes differences
+        self.model_spans: list[Span] = []  # of the job at hand
 
     def setup(self) -> None:
         """Open the set; threads are set once for the process, torch's only where a stage uses it."""
@@ -48,8 +50,8 @@ class StageBase:
     @contextmanager
     def within_model(self) -> Iterator[None]:
         """Count the time of a block as the model's."""
-        started = time.perf_counter()
+        started = time.time()
         try:
             yield
         finally:
-            self.model_seconds += time.perf_counter() - started
+            self.model_spans.append((started, time.time()))

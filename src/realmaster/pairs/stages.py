@@ -48,6 +48,7 @@ class SampleStage(StageBase):
     """Cut the clip out of its video."""
 
     name = "sample"
+    is_beside_models = True
 
     def setup(self) -> None:
         """Open nothing yet: a source is opened when its first clip comes."""
@@ -139,6 +140,7 @@ class ControlStage(StageBase):
     """Draw the control video."""
 
     name = "control"
+    is_beside_models = True
 
     def __call__(self, job: Job) -> Job:
         """Make edges, soft edges, depth or grey of the render."""
@@ -191,6 +193,7 @@ class ScoreStage(StageBase):
     """Measure the result once; what is kept is decided from the scores."""
 
     name = "score"
+    is_beside_models = True
 
     def setup(self) -> None:
         """Load the face model; a set is never filtered by identity without it."""
@@ -217,6 +220,7 @@ class FinishStage(StageBase):
     """Put the videos in place, then the record that makes the clip part of the set."""
 
     name = "finish"
+    is_beside_models = True
 
     def __init__(self, settings: PairSettings, root: str, thresholds: Thresholds | None = None) -> None:
         """Take the thresholds that decide, by default those of the settings."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realmaster.errors import DataError
-from realmaster.pairs.journal import Entry, read_journal
+from realmaster.pairs.journal import Entry, idle_share, read_runs
 from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.planning import read_plan
 from realmaster.pairs.stage import STAGES
@@ -48,6 +48,7 @@ class Status:
     reasons: Mapping[str, int]  # of rejected clips, by rule; a clip counts under its first
     failures: Mapping[str, int]  # by stage and reason
     stages: Mapping[str, StageRate]
+    share_without_models: float | None  # of the runs' time, that in which no model worked
     clips_per_hour: float | None  # of the set, lately
     seconds_left: float | None
     dropped: Mapping[str, int] = field(default_factory=dict)  # stretches of footage, by reason
@@ -58,12 +59,6 @@ class Status:
     def num_left(self) -> int:
         """Clips that are neither finished nor set aside."""
         return self.num_planned - self.num_accepted - self.num_rejected - self.num_failed
-
-    @property
-    def share_outside_models(self) -> float | None:
-        """Share of the working time that no model used; None before anything was done."""
-        seconds = sum(rate.seconds for rate in self.stages.values())
-        return 1 - sum(rate.model_seconds for rate in self.stages.values()) / seconds if seconds > 0 else None
 
     def as_dict(self) -> dict[str, Any]:
         """Give everything as JSON."""
@@ -82,7 +77,6 @@ class Status:
             "num_left": self.num_left,
             "by_split": splits,
             "stages": stages,
-            "share_outside_models": self.share_outside_models,
         }
 
 
@@ -99,7 +93,8 @@ def read_status(root: str) -> Status:
     plan, _ = found
     finished, failures = pairs.finished(), pairs.failures()
     records = [pairs.record(clip.id) for clip in plan.clips if clip.id in finished]
-    entries = read_journal(pairs)
+    runs = read_runs(pairs)
+    entries = sorted((entry for run in runs for entry in run), key=lambda entry: entry.ended_at)
     rate = _recent_rate(entries)
     failed = {name: failure for name, failure in failures.items() if name not in finished}
     kept = Counter(record.clip.split for record in records if record.accepted)
@@ -116,6 +111,7 @@ def read_status(root: str) -> Status:
         reasons=dict(Counter(rule_of(record.reason or "") for record in records if not record.accepted).most_common()),
         failures=dict(Counter(f"{failure.stage}: {failure.reason}" for failure in failed.values()).most_common()),
         stages=_stages(entries),
+        share_without_models=idle_share(runs),
         clips_per_hour=rate,
         seconds_left=None if not rate or not left else 3600 * left / rate,
         dropped=dict(Counter(stretch.reason for found in plan.dropped.values() for stretch in found).most_common()),
