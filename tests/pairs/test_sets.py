@@ -31,7 +31,7 @@ def test_other_thresholds_judge_stored_scores(tmp_path: Path) -> None:
     done = redecide(folder, Thresholds(min_identity=0.2, max_flicker=2), asked=["min_identity"])
     assert (done.num_judged, done.kept_before, done.kept_now) == (3, 2, 2)
     assert (done.came, done.went) == (("alley-0002",), ("bridge-0001",))
-    assert read_record(folder / "records" / "bridge-0001.json").reason == "flicker: times the source's 2.5 above 2"
+    assert read_record(folder, "bridge-0001").reason == "flicker: times the source's 2.5 above 2"
     rows = (folder / "manifest.jsonl").read_text().splitlines()
     assert [json.loads(row)["id"] for row in rows] == ["alley-0001", "alley-0002"]
     assert not (folder / "validation.jsonl").exists()
@@ -57,7 +57,7 @@ def test_a_clip_that_a_stage_gave_up_stays_dropped(tmp_path: Path) -> None:
     early = record_of("alley-0003", accepted=False, reason="shifted by 9 px", rejected_at="edit")
     folder = make_set(tmp_path / "set", record_of("alley-0001"), early)
     assert redecide(folder, Thresholds(min_identity=None)).kept_now == 1
-    assert read_record(folder / "records" / "alley-0003.json") == early
+    assert read_record(folder, "alley-0003") == early
 
 
 def test_a_threshold_on_a_score_that_nobody_measured_is_refused(tmp_path: Path) -> None:

@@ -11,13 +11,21 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from click.testing import CliRunner
 
 from pair_making import contents, settings_for
+from realmaster.cli.pairs import command
+from realmaster.data.manifest import read_manifest
 from realmaster.errors import DataError, OutputError
 from realmaster.pairs.build import build_pairs
+from realmaster.pairs.export import export_set
 from realmaster.pairs.pair_set import PairSet
+from realmaster.pairs.redecide import redecide
+from realmaster.pairs.splits import split_set
 from realmaster.pairs.status import read_status
 from realmaster.pairs.store import _copies, open_store, read_text, write_text
+from realmaster.pairs.thresholds import Thresholds
+from sample_clips import frames_of
 
 
 @pytest.fixture
@@ -94,3 +102,51 @@ def test_what_is_not_written_whole_is_not_there(tmp_path: Path, bucket: str) -> 
             raise KeyError
         assert not store.exists("videos/a.bin")
         assert store.names("videos") == []
+
+
+def test_a_finished_set_in_an_object_store_is_worked_on_like_one_in_a_folder(tmp_path: Path, bucket: str) -> None:
+    build_pairs(settings_for(tmp_path, output=bucket))
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(command, words)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert "5, 5 kept" in run("stats", bucket)
+    page = tmp_path / "sheet.html"
+    assert "5 clips" in run("inspect", bucket, "-o", str(page), "--width", "32")
+    assert page.read_text("utf-8").count("data:image/webp") == 5
+    run("export", bucket, "--format", "musubi", "-o", str(tmp_path / "musubi"))
+    run("export", bucket, "--format", "webdataset", "-o", str(tmp_path / "shards"))
+    rows = read_manifest(tmp_path / "musubi" / "64x48x5.jsonl")
+    assert [frames_of(row.video).shape for row in rows] == [(5, 48, 64, 3)] * 5
+    run("split", bucket, "--validation", "2", "--seed", "3")
+    assert b"validation" in objects(bucket)["validation.jsonl"]
+    assert "keeps 0 of 5" in run("filter", bucket, "--min-structure", "1")
+    assert objects(bucket)["manifest.jsonl"] == b""
+    assert "train.jsonl" not in objects(bucket)
+    other = bucket.replace("set", "imported")
+    assert "5 added" in run("import", str(tmp_path / "shards"), "-o", other, "--identity", "none")
+    assert len([name for name in objects(other) if name.endswith("camera.mp4")]) == 5
+    assert not [path for address in (bucket, other) for path in _copies(address).rglob("*.mp4")]  # nothing stays here
+
+
+def test_nothing_is_written_to_a_set_that_another_run_is_building(tmp_path: Path, bucket: str) -> None:
+    build_pairs(settings_for(tmp_path, output=bucket))
+    write_text(open_store(bucket), ".work/lease.json", json.dumps({"holder": "elsewhere:7", "at": time.time()}))
+    before = objects(bucket)
+    with pytest.raises(DataError, match="elsewhere:7 does"):
+        split_set(bucket, num_validation=2)
+    with pytest.raises(DataError, match="elsewhere:7 does"):
+        redecide(bucket, Thresholds(min_structure=1.0))
+    assert objects(bucket) == before
+    assert redecide(bucket, Thresholds(min_structure=1.0), dry_run=True).kept_now == 0
+
+
+def test_an_address_without_a_set_is_said_and_no_files_are_shared_with_it(tmp_path: Path, bucket: str) -> None:
+    for call in (lambda: split_set(bucket, num_validation=1), lambda: export_set(bucket, tmp_path / "out", "musubi")):
+        with pytest.raises(DataError, match="memory://bucket/set: expected a set of pairs"):
+            call()
+    build_pairs(settings_for(tmp_path, output=bucket))
+    with pytest.raises(OutputError, match="got an address: copy them"):
+        export_set(bucket, tmp_path / "out", "musubi", hardlinks=True)

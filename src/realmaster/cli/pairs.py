@@ -92,12 +92,14 @@ def build(
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 def status(folder: str, as_json: bool) -> None:
     """Say how far SET is; safe while others work on it."""
-    from realmaster.errors import DataError
-
-    if "://" not in folder and not Path(folder).is_dir():
-        raise DataError(f"{folder}: expected the folder of a set, found none: check the path")
     from realmaster.cli.pairs_words import status_lines
+    from realmaster.errors import DataError
     from realmaster.pairs.status import read_status
+    from realmaster.pairs.store import folder_of
+
+    place = folder_of(folder)
+    if place is not None and not place.is_dir():
+        raise DataError(f"{folder}: expected the folder of a set, found none: check the path")
 
     found = read_status(folder)
     if as_json:

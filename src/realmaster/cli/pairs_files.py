@@ -15,19 +15,25 @@ from realmaster.cli.progress import progress_bar
 from realmaster.cli.values import Number, PageName
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-SET = click.argument("folder", metavar="SET", type=click.Path(path_type=Path))
+SET = click.argument("place", metavar="SET")
 
 
 @click.command(context_settings=CONTEXT)
 @SET
-@click.option("-o", "--output", type=PageName(""), metavar="PAGE.html", help="[default: SET/sheet.html]")
+@click.option(
+    "-o",
+    "--output",
+    type=PageName(""),
+    metavar="PAGE.html",
+    help="[default: SET/sheet.html; of an address: sheet.html]",
+)
 @click.option("--only", type=click.Choice(["all", "kept", "dropped"]), default="all", show_default=True)
 @click.option("--limit", type=click.IntRange(1), default=300, show_default=True, help="Show this many clips.")
 @click.option("--columns", type=click.IntRange(1, 100), default=6, show_default=True, help="Moments of each clip.")
 @click.option("--width", type=click.IntRange(16, 1024), default=160, show_default=True, help="Pixels of a thumbnail.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 def inspect(
-    folder: Path,
+    place: str,
     output: str | None,
     only: Literal["all", "kept", "dropped"],
     limit: int,
@@ -40,10 +46,11 @@ def inspect(
     The page needs nothing else and can be sent; filter and sort in it. A page of this name is replaced.
     """
     from realmaster.pairs.sheet import write_sheet
+    from realmaster.pairs.store import folder_of
 
-    path = Path(output) if output else folder / "sheet.html"
+    path = Path(output) if output else (folder_of(place) or Path()) / "sheet.html"
     with progress_bar(quiet=quiet, unit="clip") as progress:
-        number = write_sheet(folder, path, which=only, limit=limit, num_columns=columns, width=width, progress=progress)
+        number = write_sheet(place, path, which=only, limit=limit, num_columns=columns, width=width, progress=progress)
     click.echo(f"{path}: {number} clips, {path.stat().st_size / 1e6:.1f} MB")
 
 
@@ -64,7 +71,7 @@ def inspect(
 )
 @click.option("--overwrite", is_flag=True, help="Replace a folder that exists.")
 def export(
-    folder: Path,
+    place: str,
     form: Literal["ltx-trainer", "diffsynth", "musubi", "webdataset"],
     output: Path,
     split: Literal["train", "validation"] | None,
@@ -78,7 +85,7 @@ def export(
     from realmaster.pairs.export import export_set
 
     done = export_set(
-        folder,
+        place,
         output,
         form,
         split=split,
@@ -94,7 +101,7 @@ def export(
 @click.command("import", context_settings=CONTEXT)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", "folder", required=True, type=click.Path(path_type=Path), metavar="SET", help="Set to add to."
+    "-o", "--output", "place", required=True, metavar="SET", help="Folder or fsspec address of the set to add to."
 )
 @click.option(
     "--identity",
@@ -105,7 +112,7 @@ def export(
 )
 @click.option("--faces", type=click.Path(path_type=Path), metavar="FOLDER", help="arcface: insightface's ONNX files.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
-def import_(folder: Path, source: Path, identity: str, faces: Path | None, quiet: bool) -> None:
+def import_(place: str, source: Path, identity: str, faces: Path | None, quiet: bool) -> None:
     """Add pairs made elsewhere to a set, scored, and judged by the thresholds of its last filter or the usual ones.
 
     SOURCE is a manifest (JSONL or CSV, as RealMaster, LTX-2, DiffSynth or musubi-tuner write it), a folder with
@@ -114,17 +121,15 @@ def import_(folder: Path, source: Path, identity: str, faces: Path | None, quiet
     from realmaster.pairs.importing import import_pairs
     from realmaster.pairs.kept_thresholds import last_thresholds
     from realmaster.pairs.scoring import Scorer, ScoringSettings
-    from realmaster.pairs.thresholds import Thresholds
 
     settings = ScoringSettings.from_mapping({"identity": {"model": identity, "weights": faces}}, source="import")
-    thresholds = last_thresholds(folder) if folder.is_dir() else Thresholds()
     with progress_bar(quiet=quiet, unit="clip") as progress:
-        done = import_pairs(source, folder, Scorer(settings), thresholds, progress=progress)
+        done = import_pairs(source, place, Scorer(settings), last_thresholds(place), progress=progress)
     for row in done.broken:
         click.echo(f"realmaster: warning: {row.where}: {row.reason}", err=True)
     broken = f", {len(done.broken)} broken" if done.broken else ""
     click.echo(
-        f"{folder}: {done.num_added} added, {done.num_accepted} of them kept, {done.num_known} there already{broken}"
+        f"{place}: {done.num_added} added, {done.num_accepted} of them kept, {done.num_known} there already{broken}"
     )
 
 
@@ -133,22 +138,22 @@ def import_(folder: Path, source: Path, identity: str, faces: Path | None, quiet
 @click.option("--validation", type=click.IntRange(0), metavar="N", help="Accepted clips for validation, at least.")
 @click.option("--share", type=Number(0, 1), help="Or their share of the accepted clips.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the draw.")
-def split(folder: Path, validation: int | None, share: float | None, seed: int) -> None:
+def split(place: str, validation: int | None, share: float | None, seed: int) -> None:
     """Divide SET into training and validation again; a video is never in both."""
     if (validation is None) == (share is None):
         raise click.UsageError("expected --validation or --share, got both or neither: give one")
     from realmaster.pairs.splits import split_set
 
-    counts = split_set(folder, num_validation=validation, share=share, seed=seed)
-    click.echo(f"{folder}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    counts = split_set(place, num_validation=validation, share=share, seed=seed)
+    click.echo(f"{place}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
 @click.command(context_settings=CONTEXT)
 @SET
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-def stats(folder: Path, as_json: bool) -> None:
+def stats(place: str, as_json: bool) -> None:
     """Count SET: clips, sources, why clips were dropped, and how each score is spread."""
     from realmaster.pairs.stats import as_text, set_stats
 
-    found = set_stats(folder)
+    found = set_stats(place)
     click.echo(json.dumps(found.as_json(), indent=2) if as_json else as_text(found))

@@ -6,7 +6,6 @@ Separate from `pairs` for its options, one for each threshold.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +16,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("folder", metavar="SET", type=click.Path(path_type=Path))
+@click.argument("place", metavar="SET")
 @click.option("--min-identity", type=Number(-1, 1), help="Lowest ArcFace cosine of matched faces; the paper's is 0.4.")
 @click.option("--max-identity-distance", type=Number(0, 2), help="Largest dlib distance of matched faces.")
 @click.option("--no-faces", type=click.Choice(["keep", "drop"]), help="Clips whose source shows no face.")
@@ -29,7 +28,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 @click.option("--max-black", type=Number(0, 1), help="Share of black frames where the source shows something.")
 @click.option("--off", multiple=True, metavar="NAME", help="Ask for nothing here, such as min-structure; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
-def command(folder: Path, off: tuple[str, ...], dry_run: bool, **options: Any) -> None:
+def command(place: str, off: tuple[str, ...], dry_run: bool, **options: Any) -> None:
     """Decide again which clips of SET are kept; nothing is computed. What is not named stays as it was decided last.
 
     The thresholds are written to SET/thresholds.json, and clips that are made later are judged by them.
@@ -42,19 +41,21 @@ def command(folder: Path, off: tuple[str, ...], dry_run: bool, **options: Any) -
             raise click.UsageError(f"--off: expected one of {known}, got {word!r}")
         asked[name] = None
     from realmaster.pairs.kept_thresholds import last_thresholds, write_thresholds
+    from realmaster.pairs.record import existing_set
     from realmaster.pairs.redecide import redecide
     from realmaster.pairs.thresholds import Thresholds
 
-    values = {**last_thresholds(folder).model_dump(), **asked}
+    store = existing_set(place)
+    values = {**last_thresholds(store).model_dump(), **asked}
     thresholds = Thresholds.from_mapping(values, source="the options")
     done = redecide(
-        folder, thresholds, asked=[name for name, value in asked.items() if value is not None], dry_run=dry_run
+        store, thresholds, asked=[name for name, value in asked.items() if value is not None], dry_run=dry_run
     )
     if not dry_run:
-        write_thresholds(folder, thresholds)
+        write_thresholds(store, thresholds)
     would = "would keep" if dry_run else "keeps"
     click.echo(
-        f"{folder}: {would} {done.kept_now} of {done.num_judged} scored clips, {done.kept_before} before: "
+        f"{place}: {would} {done.kept_now} of {done.num_judged} scored clips, {done.kept_before} before: "
         f"{len(done.came)} came, {len(done.went)} went"
     )
     if dry_run:

@@ -17,7 +17,7 @@ from realmaster.pairs.kept_thresholds import THRESHOLDS, thresholds_of
 from realmaster.pairs.local import LocalExecutor
 from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.planning import PLAN, Plan, Progress, Scanner, make_plan, scan_here
-from realmaster.pairs.record import MANIFEST, manifests_of
+from realmaster.pairs.record import write_manifests
 from realmaster.pairs.runner import Done, Execute, Step
 from realmaster.pairs.scoring import Scorer
 from realmaster.pairs.settings import PairSettings
@@ -93,9 +93,9 @@ def build_pairs(
                 executor(made, jobs, pairs, settings.digest, report=run.report, finish=run.finish)
             finally:
                 run.journal.close()
-                tally.rows = write_set_manifests(pairs)
+                tally.rows = _write_manifests(pairs)
         else:
-            tally.rows = write_set_manifests(pairs)
+            tally.rows = _write_manifests(pairs)
     return tally
 
 
@@ -135,19 +135,9 @@ class _Run:
             self._progress(self._tally.num_known + sum(self._tally.outcomes.values()), self._total)
 
 
-def write_set_manifests(pairs: PairSet) -> dict[str, int]:
-    """Rebuild the manifests from the accepted records, wherever the set lies; give the rows of each.
-
-    Raises:
-        DataError: a record was edited into nonsense.
-    """
-    manifests = manifests_of(pairs.record(clip) for clip in sorted(pairs.finished()))
-    for name, lines in manifests.items():
-        if lines or name == MANIFEST:
-            write_text(pairs.store, name, "".join(lines))
-        else:
-            pairs.store.remove(name)
-    return {name: len(lines) for name, lines in manifests.items()}
+def _write_manifests(pairs: PairSet) -> dict[str, int]:
+    """Rebuild the manifests, also of a set without a record yet."""
+    return write_manifests(pairs.store, [pairs.record(clip) for clip in sorted(pairs.finished())])
 
 
 def _check_settings(pairs: PairSet, settings: PairSettings) -> None:

@@ -26,6 +26,7 @@ from typing import Literal
 from realmaster.errors import DataError, OutputError
 from realmaster.media.output import check_output, put_in_place, remove, temporary_path
 from realmaster.pairs.record import Record, Split, read_records
+from realmaster.pairs.store import Place, Store, open_store
 from realmaster.pairs.webdataset import write_shards
 
 Format = Literal["ltx-trainer", "diffsynth", "musubi", "webdataset"]
@@ -43,7 +44,7 @@ class Exported:
 
 
 def export_set(
-    folder: Path,
+    place: Place,
     output: Path,
     form: Format,
     *,
@@ -52,10 +53,10 @@ def export_set(
     overwrite: bool = False,
     shard_bytes: int = 1_000_000_000,
 ) -> Exported:
-    """Write the accepted clips of the set in `folder` into the new folder `output`, whole or not at all.
+    """Write the accepted clips of a set into the new folder `output`, whole or not at all.
 
     Args:
-        folder: a set of pairs.
+        place: a set of pairs.
         output: a new folder.
         form: whose conventions; see `FORMATS`.
         split: the clips of this split; None takes all of them.
@@ -64,30 +65,31 @@ def export_set(
         shard_bytes: webdataset: largest archive.
 
     Raises:
-        DataError: the folder is no set, a record cannot be read, a file is gone, or no clip is left to export.
+        DataError: there is no set, a record cannot be read, a file is gone, or no clip is left to export.
         OutputError: the output exists, cannot be written, or cannot share files with the set.
     """
-    records = [r for r in read_records(folder) if r.accepted and (split is None or r.clip.split == split)]
+    records = [r for r in read_records(place) if r.accepted and (split is None or r.clip.split == split)]
     if not records:
         of = f" of the split {split}" if split else ""
-        raise DataError(
-            f"{folder}: expected accepted clips{of} to export, found none: lower a threshold, or build more"
-        )
+        raise DataError(f"{place}: expected accepted clips{of} to export, found none: lower a threshold, or build more")
+    store = open_store(place)
+    if hardlinks and store.folder is None:
+        raise OutputError(f"{store.root}: expected a set in a folder to share its files, got an address: copy them")
     for record in records:
         for look in LOOKS:
-            if look in record.files and not (folder / record.files[look]).is_file():
+            if look in record.files and not store.exists(record.files[look]):
                 raise DataError(
-                    f"{folder / record.files[look]}: expected this file of {record.id}, found none: build it again"
+                    f"{store.root}/{record.files[look]}: expected this file of {record.id}, found none: build it again"
                 )
-    check_output(output, overwrite=overwrite, inputs=[folder])
+    check_output(output, overwrite=overwrite, inputs=[] if store.folder is None else [store.folder])
     part = temporary_path(output)
     try:
         part.mkdir()
         if form == "webdataset":
-            index = write_shards(folder, records, part, shard_bytes=shard_bytes)
+            index = write_shards(store, records, part, shard_bytes=shard_bytes)
         else:
             for record in records:
-                _place(folder, record, part, hardlinks=hardlinks)
+                _place(store, record, part, hardlinks=hardlinks)
             index = _LISTS[form](records, part)
         put_in_place(part, output)
     finally:
@@ -95,22 +97,24 @@ def export_set(
     return Exported(len(records), output / index, _warnings(records, form))
 
 
-def _place(folder: Path, record: Record, output: Path, *, hardlinks: bool) -> None:
+def _place(store: Store, record: Record, output: Path, *, hardlinks: bool) -> None:
     for look in LOOKS:
         if look not in record.files:
             continue
         target = output / record.files[look]
         target.parent.mkdir(parents=True, exist_ok=True)
+        file = store.reading(record.files[look])
         if not hardlinks:
-            shutil.copyfile(folder / record.files[look], target)
+            shutil.copyfile(file, target)
             continue
         try:
-            os.link(folder / record.files[look], target)
+            os.link(file, target)
         except OSError as error:
             raise OutputError(
-                f"{output}: expected a place that can share files with {folder}, it cannot ({error.strerror}): export "
-                "without --hardlinks"
+                f"{output}: expected a place that can share files with {store.root}, it cannot ({error.strerror}): "
+                "export without --hardlinks"
             ) from error
+    store.forget(f"videos/{record.id}")
 
 
 def _ltx(records: Sequence[Record], output: Path) -> str:

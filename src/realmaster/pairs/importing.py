@@ -22,10 +22,10 @@ from realmaster.data.frames import fit
 from realmaster.data.manifest import BrokenRow, scan_manifest
 from realmaster.data.pair_set import read_frames
 from realmaster.errors import DataError, MediaError
-from realmaster.media.output import cannot_write, temporary
 from realmaster.media.reader import open_clip
 from realmaster.pairs.record import ClipSource, PlannedClip, Record, record_file, write_manifests, write_record
 from realmaster.pairs.scoring import Scorer
+from realmaster.pairs.store import Place, Store, open_store
 from realmaster.pairs.thresholds import Thresholds, decide, in_words
 from realmaster.pairs.webdataset import read_shard
 
@@ -56,20 +56,20 @@ class _Pair:
 
 def import_pairs(
     source: Path,
-    folder: Path,
+    place: Place,
     scorer: Scorer,
     thresholds: Thresholds,
     *,
     progress: Progress | None = None,
 ) -> Imported:
-    """Copy the pairs of a manifest or of archives into the set `folder`; a second run adds nothing twice.
+    """Copy the pairs of a manifest or of archives into a set; a second run adds nothing twice.
 
     A clip is named by what its two files hold, so that the same pair from another place is the same clip. Where the two
     looks differ in size, the engine's is brought to the camera's for scoring; the files stay as they are.
 
     Args:
         source: a manifest (JSONL, CSV), a folder with manifest.jsonl, a .tar, or a folder of .tar files.
-        folder: a set of pairs, or a new folder.
+        place: a set of pairs, or a new one.
         scorer: measures each clip, faces included where it has a face model.
         thresholds: decide whether it is kept.
         progress: called with (clips done, clips in all or None).
@@ -80,6 +80,7 @@ def import_pairs(
         OutputError: the set cannot be written.
     """
     scorer.setup()
+    store = open_store(place)
     hashes = ContentHashes()
     added = accepted = known = done = 0
     with _pairs_of(source) as (pairs, broken, total):
@@ -87,10 +88,10 @@ def import_pairs(
             done += 1
             try:
                 name = _name(pair, hashes)
-                if record_file(folder, name).is_file():
+                if store.exists(record_file(name)):
                     known += 1
                 else:
-                    accepted += _import_one(pair, name, folder, scorer, thresholds)
+                    accepted += _import_one(pair, name, store, scorer, thresholds)
                     added += 1
             except (MediaError, DataError) as error:
                 broken.append(BrokenRow(pair.where, str(error)))
@@ -99,7 +100,7 @@ def import_pairs(
     if added + known == 0:
         first = f"{broken[0].where}: {broken[0].reason}" if broken else "it holds no pair"
         raise DataError(f"{source}: expected pairs to import, none can be used; the first: {first}")
-    write_manifests(folder)
+    write_manifests(store)
     return Imported(added, accepted, known, tuple(broken))
 
 
@@ -139,7 +140,7 @@ def _name(pair: _Pair, hashes: ContentHashes) -> str:
     return f"{words or 'clip'}-{hashes.of(pair.engine)[:6]}{hashes.of(pair.camera)[:6]}"
 
 
-def _import_one(pair: _Pair, name: str, folder: Path, scorer: Scorer, thresholds: Thresholds) -> bool:
+def _import_one(pair: _Pair, name: str, store: Store, scorer: Scorer, thresholds: Thresholds) -> bool:
     engine, camera = read_frames(pair.engine), read_frames(pair.camera)
     with open_clip(pair.camera) as clip:
         rate = clip.info.frame_rate
@@ -154,7 +155,8 @@ def _import_one(pair: _Pair, name: str, folder: Path, scorer: Scorer, thresholds
     files = {}
     for look, file in (("engine", pair.engine), ("camera", pair.camera)):
         files[look] = f"videos/{name}/{look}{file.suffix.lower()}"
-        _copy(file, folder / files[look])
+        with store.writing(files[look]) as part:
+            shutil.copyfile(file, part)
     record = Record(
         clip=PlannedClip(
             id=name,
@@ -179,14 +181,5 @@ def _import_one(pair: _Pair, name: str, folder: Path, scorer: Scorer, thresholds
         reason=reason,
         files=files,
     )
-    write_record(folder, record)
+    write_record(store, record)
     return record.accepted
-
-
-def _copy(file: Path, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(target.parent, error) from error
-    with temporary(target) as part:
-        shutil.copyfile(file, part)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 
 from realmaster.errors import DataError
-from realmaster.pairs.store import Store, open_store, read_text, write_text
+from realmaster.pairs.store import Place, Store, folder_of, open_store, read_text, write_text
 from realmaster.pairs.thresholds import Thresholds
 
 logger = logging.getLogger(__name__)
@@ -38,21 +37,22 @@ def thresholds_of(store: Store, begun_with: Thresholds) -> Thresholds:
     return found
 
 
-def last_thresholds(folder: Path) -> Thresholds:
-    """Give the thresholds of a set that exists, the usual ones where none are written down.
+def last_thresholds(place: Place) -> Thresholds:
+    """Give the thresholds of a set, the usual ones where none are written down or the set is a new one.
 
     Raises:
-        DataError: the folder is no set, or the file was edited into nonsense.
+        DataError: the file was edited into nonsense.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: expected the folder of a set, found none: check the path")
-    store = open_store(folder)
+    folder = folder_of(place)
+    if folder is not None and not folder.is_dir():
+        return Thresholds()
+    store = open_store(place)
     return _read(store) if store.exists(THRESHOLDS) else Thresholds()
 
 
-def write_thresholds(folder: Path, thresholds: Thresholds) -> None:
+def write_thresholds(place: Place, thresholds: Thresholds) -> None:
     """Write down what a filter decided by."""
-    _write(open_store(folder), thresholds)
+    _write(open_store(place), thresholds)
 
 
 def _read(store: Store) -> Thresholds:

@@ -25,9 +25,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from realmaster.errors import DataError
-from realmaster.pairs.record import RECORDS, Record, parse_record
+from realmaster.pairs.record import RECORDS, Record, read_record, record_file
 from realmaster.pairs.stage import Job
-from realmaster.pairs.store import Store, open_store, read_text, write_text
+from realmaster.pairs.store import Place, Store, open_store, read_text, write_text
 
 WORK = ".work"
 _STALE_SECONDS = 600.0  # a holder of an object store's lease that has not been heard of for so long is gone
@@ -45,13 +45,13 @@ class Failure:
 class PairSet:
     """One set of pairs. Opening it writes nothing but its folder."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, place: Place) -> None:
         """Open a set, wherever it lies.
 
         Raises:
             OutputError: its folder cannot be made.
         """
-        self.store: Store = open_store(root)
+        self.store: Store = open_store(place)
 
     @property
     def root(self) -> str:
@@ -70,7 +70,7 @@ class PairSet:
 
     def is_finished(self, clip: str) -> bool:
         """Say whether a clip has its record."""
-        return self.store.exists(f"{RECORDS}/{clip}.json")
+        return self.store.exists(record_file(clip))
 
     def record(self, clip: str) -> Record:
         """Read a clip's record.
@@ -78,8 +78,7 @@ class PairSet:
         Raises:
             DataError: it was edited into nonsense.
         """
-        name = f"{RECORDS}/{clip}.json"
-        return parse_record(read_text(self.store, name), f"{self.root}/{name}")
+        return read_record(self.store, clip)
 
     def load(self, stage: str, job: Job, digest: str) -> Job | None:
         """Give the job as it was after a stage, or None where the stage is not done under these settings."""

@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 
 from realmaster.config import Settings
 from realmaster.errors import ConfigError, DataError
-from realmaster.media.output import temporary
+from realmaster.pairs.store import Place, Store, folder_of, open_store, read_text, write_text
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
@@ -132,55 +132,64 @@ def parse_record(text: str, where: str) -> Record:
         ) from error
 
 
-def record_file(folder: Path, clip: str) -> Path:
-    """Name the file of a clip's record."""
-    return folder / RECORDS / f"{clip}.json"
+def record_file(clip: str) -> str:
+    """Name the file of a clip's record within a set."""
+    return f"{RECORDS}/{clip}.json"
 
 
-def read_record(path: Path) -> Record:
-    """Read one record.
+def read_record(place: Place, clip: str) -> Record:
+    """Read the record of a clip.
 
     Raises:
-        DataError: it cannot be read, or is no record; the message names the file.
+        DataError: it cannot be read, or is no record of that clip; the message names the file.
     """
+    store = open_store(place)
+    name = record_file(clip)
+    where = f"{store.root}/{name}"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(store, name)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise DataError(f"{path}: expected the record of a clip, could not read it ({reason})") from error
-    record = parse_record(text, str(path))
-    if record.id != path.stem:
-        raise DataError(f"{path}: expected the record of {path.stem}, found that of {record.id}: restore its name")
+        raise DataError(f"{where}: expected the record of a clip, could not read it ({reason})") from error
+    record = parse_record(text, where)
+    if record.id != clip:
+        raise DataError(f"{where}: expected the record of {clip}, found that of {record.id}: restore its name")
     return record
 
 
-def read_records(folder: Path) -> list[Record]:
+def existing_set(place: Place) -> Store:
+    """Open a set that is there already.
+
+    Raises:
+        DataError: there is none.
+    """
+    folder = folder_of(place)
+    if not (open_store(place).names(RECORDS) if folder is None else (folder / RECORDS).is_dir()):
+        raise DataError(f"{place}: expected a set of pairs with a folder {RECORDS}/, found none: name the set's folder")
+    return open_store(place)
+
+
+def read_records(place: Place) -> list[Record]:
     """Read all records of a set, by name.
 
     Raises:
-        DataError: the folder is no set, or a record cannot be read.
+        DataError: there is no set, or a record cannot be read.
     """
-    records = folder / RECORDS
-    if not records.is_dir():
-        raise DataError(
-            f"{folder}: expected a set of pairs with a folder {RECORDS}/, found none: name the set's folder"
-        )
-    return [read_record(path) for path in sorted(records.glob("[!.]*.json"))]  # a hidden one is being written
+    store = existing_set(place)
+    names = [Path(name) for name in store.names(RECORDS)]  # without hidden ones, which are being written
+    return [read_record(store, name.stem) for name in names if name.suffix == ".json"]
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(place: Place, record: Record) -> None:
     """Put a record in place.
 
     Raises:
         OutputError: it cannot be written.
     """
-    path = record_file(folder, record.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary(path) as part:
-        part.write_text(record.as_json(), encoding="utf-8")
+    write_text(open_store(place), record_file(record.id), record.as_json())
 
 
-def write_manifests(folder: Path, records: list[Record] | None = None) -> dict[str, int]:
+def write_manifests(place: Place, records: Iterable[Record] | None = None) -> dict[str, int]:
     """Rebuild the manifests from the accepted records; give the rows of each file.
 
     `manifest.jsonl` has every row; each split has a file of its own, which exists when it has a row.
@@ -188,21 +197,13 @@ def write_manifests(folder: Path, records: list[Record] | None = None) -> dict[s
     Raises:
         DataError: a record cannot be read. OutputError: a manifest cannot be written.
     """
-    manifests = manifests_of(read_records(folder) if records is None else records)
-    for name, lines in manifests.items():
-        if lines or name == MANIFEST:
-            with temporary(folder / name) as part:
-                part.write_text("".join(lines), encoding="utf-8")
-        else:
-            (folder / name).unlink(missing_ok=True)
-    return {name: len(lines) for name, lines in manifests.items()}
-
-
-def manifests_of(records: Iterable[Record]) -> dict[str, list[str]]:
-    """Give the lines of each manifest, ends of line included."""
-    kept = [record for record in records if record.accepted]
+    store = open_store(place)
+    kept = [record for record in (read_records(store) if records is None else records) if record.accepted]
     chosen = {MANIFEST: kept} | {f"{split}.jsonl": [r for r in kept if r.clip.split == split] for split in SPLITS}
-    return {
-        name: [json.dumps(record.row(), ensure_ascii=False) + "\n" for record in found]
-        for name, found in chosen.items()
-    }
+    for name, found in chosen.items():
+        if found or name == MANIFEST:
+            lines = [json.dumps(record.row(), ensure_ascii=False) + "\n" for record in found]
+            write_text(store, name, "".join(lines))
+        else:
+            store.remove(name)
+    return {name: len(found) for name, found in chosen.items()}

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 from realmaster.errors import DataError
+from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.record import Record, read_records, write_manifests, write_record
+from realmaster.pairs.store import Place
 from realmaster.pairs.thresholds import NEEDED, Thresholds, decide, in_words
 
 
@@ -25,21 +26,21 @@ class Redecision:
     went: tuple[str, ...]
 
 
-def redecide(folder: Path, thresholds: Thresholds, *, asked: Collection[str] = (), dry_run: bool = False) -> Redecision:
+def redecide(place: Place, thresholds: Thresholds, *, asked: Collection[str] = (), dry_run: bool = False) -> Redecision:
     """Judge every scored clip by `thresholds`; write the records that change, and the manifests.
 
     Clips that a stage gave up stay dropped: they have no result to judge.
 
     Args:
-        folder: a set of pairs.
+        place: a set of pairs.
         thresholds: all of them.
         asked: names of those that the user gave; a score that no clip has is then refused, not passed over.
         dry_run: only say what would change.
 
     Raises:
-        DataError: the folder is no set, or a threshold asks for a score that was never measured.
+        DataError: there is no set, or a threshold asks for a score that was never measured.
     """
-    records = read_records(folder)
+    records = read_records(place)
     judged = [record for record in records if record.is_scored]
     for setting in asked:
         score = NEEDED.get(setting, "num_faces" if setting == "no_faces" else "")
@@ -48,7 +49,7 @@ def redecide(folder: Path, thresholds: Thresholds, *, asked: Collection[str] = (
             has_other = other and any(other in record.scores for record in judged)
             names = {score: setting for setting, score in NEEDED.items()}
             remedy = f"use {names[other]}, this set was scored by another face model" if has_other else "score it first"
-            raise DataError(f"{folder}: expected clips with the score {score} for {setting}, found none: {remedy}")
+            raise DataError(f"{place}: expected clips with the score {score} for {setting}, found none: {remedy}")
     came: list[str] = []
     went: list[str] = []
     decided: list[Record] = []
@@ -59,11 +60,14 @@ def redecide(folder: Path, thresholds: Thresholds, *, asked: Collection[str] = (
             new = record.decided(reason is None, reason)
         if new.accepted != record.accepted:
             (came if new.accepted else went).append(record.id)
-        if new != record and not dry_run:
-            write_record(folder, new)
         decided.append(new)
     if not dry_run:
-        write_manifests(folder, decided)
+        pairs = PairSet(place)
+        with pairs.lease():
+            for before, after in zip(records, decided, strict=True):
+                if before != after:
+                    write_record(pairs.store, after)
+            write_manifests(pairs.store, decided)
     return Redecision(
         len(judged),
         sum(record.accepted for record in records),

@@ -23,6 +23,7 @@ from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.record import Record, read_records
 from realmaster.pairs.scores import heading, in_order, written
 from realmaster.pairs.sheet_pictures import ClipPicture, take_picture
+from realmaster.pairs.store import Place
 from realmaster.pairs.thresholds import rule_of
 
 Progress = Callable[[int, int | None], None]
@@ -30,7 +31,7 @@ Which = Literal["all", "kept", "dropped"]
 
 
 def write_sheet(
-    folder: Path,
+    place: Place,
     path: Path,
     *,
     which: Which = "all",
@@ -39,10 +40,10 @@ def write_sheet(
     width: int = 160,
     progress: Progress | None = None,
 ) -> int:
-    """Write the sheet of the set in `folder`; an existing page is replaced, by a rename when it is whole.
+    """Write the sheet of a set; an existing page is replaced, by a rename when it is whole.
 
     Args:
-        folder: a set of pairs.
+        place: a set of pairs.
         path: the page, ending in .html.
         which: all clips, those that are kept, or those that are not.
         limit: show this many, at even distances through the set; None shows every one.
@@ -54,31 +55,34 @@ def write_sheet(
         The number of clips shown.
 
     Raises:
-        DataError: the folder is no set, a record cannot be read, or no clip is left to show.
+        DataError: there is no set, a record cannot be read, or no clip is left to show.
         OutputError: the page cannot be written.
     """
-    records = read_records(folder)
+    records = read_records(place)
+    pairs = PairSet(place)
     wanted = [r for r in records if which == "all" or r.accepted == (which == "kept")]
     if not wanted:
         have = f"{len(records)} clips, none of them {which}" if records else "a set without a finished clip"
-        raise DataError(f"{folder}: expected clips to show, found {have}: show others, or build the set first")
+        raise DataError(f"{pairs.root}: expected clips to show, found {have}: show others, or build the set first")
     step = max(1.0, len(wanted) / (limit or len(wanted)))
     chosen = [wanted[int(index * step)] for index in range(min(len(wanted), limit or len(wanted)))]
     cards, notes = [], []
     for number, record in enumerate(chosen, start=1):
         picture = None
         try:
-            picture = take_picture(folder, record, num_columns=num_columns, width=width)
+            picture = take_picture(pairs.store, record, num_columns=num_columns, width=width)
         except MediaError as error:
             notes.append(str(error))
+        finally:
+            pairs.store.forget(f"videos/{record.id}")
         cards.append(_card(record, picture))
         if progress is not None:
             progress(number, len(chosen))
     if len(chosen) < len(wanted):
         notes.insert(0, f"{len(chosen)} of {len(wanted)} clips are here, chosen at even distances; --limit shows more.")
-    notes += [f"{f.clip} is set aside since {f.stage}: {f.reason}" for f in PairSet(folder).failures().values()]
+    notes += [f"{f.clip} is set aside since {f.stage}: {f.reason}" for f in pairs.failures().values()]
     names = in_order(sorted({name for record in chosen for name in record.scores}))
-    name = folder.resolve().name
+    name = Path(pairs.root).absolute().name
     body = Template(_asset("sheet.html")).substitute(
         title=escape(name),
         facts=escape(_facts(records)),

@@ -17,6 +17,7 @@ from realmaster.evaluation.side_by_side import evenly, frames_of, resized
 from realmaster.evaluation.stacked import data_uri
 from realmaster.media.reader import open_clip
 from realmaster.pairs.record import Record
+from realmaster.pairs.store import Place, Store, open_store
 
 Frame = npt.NDArray[np.uint8]  # [H, W, 3]
 ROWS = (("source", "engine"), ("anchors", ""), ("edges", "control"), ("result", "camera"))
@@ -36,13 +37,13 @@ class ClipPicture:
     frames: tuple[int, ...]  # frame index of each column
 
 
-def take_picture(folder: Path, record: Record, *, num_columns: int = 6, width: int = 160) -> ClipPicture | None:
+def take_picture(place: Place, record: Record, *, num_columns: int = 6, width: int = 160) -> ClipPicture | None:
     """Draw a clip of a set; None where it has no files (given up before it had any).
 
     Rows that the clip has nothing for are left out; the first and the last frame are always among the columns.
 
     Args:
-        folder: the set.
+        place: the set.
         record: the clip.
         num_columns: moments, at even distances.
         width: pixels of a thumbnail.
@@ -50,15 +51,15 @@ def take_picture(folder: Path, record: Record, *, num_columns: int = 6, width: i
     Raises:
         MediaError: a file of the record is missing or cannot be read.
     """
-    cut = record.clip.cut
+    cut, store = record.clip.cut, open_store(place)
     columns = evenly(cut.num_frames, num_columns)
     height = max(1, round(width * cut.height / cut.width))
     grid: dict[str, dict[int, Frame]] = {}
     for row, file in ROWS:
         if file in record.files:
-            grid[row] = _moments(folder / record.files[file], columns, (width, height))
+            grid[row] = _moments(store, record.files[file], columns, (width, height))
         elif row == "anchors" and record.anchors:
-            grid[row] = _anchors(folder, record, columns, (width, height))
+            grid[row] = _anchors(store, record, columns, (width, height))
     grid = {row: found for row, found in grid.items() if found}
     if not grid:
         return None
@@ -78,20 +79,26 @@ def take_picture(folder: Path, record: Record, *, num_columns: int = 6, width: i
     )
 
 
-def _moments(path: Path, columns: list[int], size: tuple[int, int]) -> dict[int, Frame]:
+def _moments(store: Store, name: str, columns: list[int], size: tuple[int, int]) -> dict[int, Frame]:
     wanted = set(columns)
-    with open_clip(path) as clip:
+    with open_clip(_file(store, name)) as clip:
         return {index: resized(frame, size) for index, frame in enumerate(frames_of(clip)) if index in wanted}
 
 
-def _anchors(folder: Path, record: Record, columns: list[int], size: tuple[int, int]) -> dict[int, Frame]:
+def _anchors(store: Store, record: Record, columns: list[int], size: tuple[int, int]) -> dict[int, Frame]:
     """Anchors stand in their column, or in the nearest one where the sheet shows other moments."""
     found: dict[int, Frame] = {}
     for index in record.anchors:
         file = record.files.get(f"anchor_{index:04d}")
         if file is None:
             continue
-        with open_clip(folder / file) as clip:
+        with open_clip(_file(store, file)) as clip:
             frame = next(frames_of(clip))
         found.setdefault(min(columns, key=lambda column: (abs(column - index), column)), resized(frame, size))
     return found
+
+
+def _file(store: Store, name: str) -> Path:
+    if not store.exists(name):
+        raise MediaError(f"{store.root}/{name}: expected this file of the set, found none: build the clip again")
+    return store.reading(name)

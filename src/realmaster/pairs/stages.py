@@ -27,13 +27,12 @@ from realmaster.media.images import encode_image, read_image
 from realmaster.pairs.frames_file import load_frames, load_planes, write_frames, write_planes
 from realmaster.pairs.makers import load_editor, load_propagator
 from realmaster.pairs.pair_set import PairSet
-from realmaster.pairs.record import Record
+from realmaster.pairs.record import Record, write_record
 from realmaster.pairs.scores import plain
 from realmaster.pairs.scoring import Scorer
 from realmaster.pairs.settings import PairSettings
 from realmaster.pairs.stage import Job, Stage
 from realmaster.pairs.stage_base import StageBase
-from realmaster.pairs.store import write_text
 from realmaster.pairs.thresholds import Thresholds, decide, in_words
 from realmaster.pipelines.control import make_control
 from realmaster.pipelines.edit import KeyframeEditor
@@ -245,7 +244,7 @@ class FinishStage(StageBase):
                 with self.store.writing(f"videos/{clip.id}/{anchor_name(index)}") as part:
                     part.write_bytes(self.store.reading(worked).read_bytes())
         record = self._record(job, anchors, files)
-        write_text(self.store, f"records/{clip.id}.json", record.as_json())
+        write_record(self.store, record)
         self.pairs.clear(clip.id)
         return job
 

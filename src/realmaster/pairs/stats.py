@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from realmaster.pairs.pair_set import PairSet
-from realmaster.pairs.record import Record, read_records
+from realmaster.pairs.record import read_records
 from realmaster.pairs.scores import heading, in_order, written
 from realmaster.pairs.sheet import rules_of
+from realmaster.pairs.store import Place
 
 PERCENTILES = (5, 25, 50, 75, 95)
 
@@ -51,13 +51,14 @@ class SetStats:
         return asdict(self)
 
 
-def set_stats(folder: Path) -> SetStats:
+def set_stats(place: Place) -> SetStats:
     """Count a set.
 
     Raises:
-        DataError: the folder is no set, or a record cannot be read.
+        DataError: there is no set, or a record cannot be read.
     """
-    records = read_records(folder)
+    records = read_records(place)
+    pairs = PairSet(place)
     kept = [record for record in records if record.accepted]
     sources: dict[str, tuple[int, int]] = {}
     for record in records:
@@ -71,9 +72,9 @@ def set_stats(folder: Path) -> SetStats:
     return SetStats(
         num_clips=len(records),
         num_kept=len(kept),
-        num_set_aside=len(PairSet(folder).failures()),
+        num_set_aside=len(pairs.failures()),
         seconds=sum(cut.num_frames / cut.frame_rate for cut in cuts),
-        num_bytes=sum(_size(folder, record) for record in records),
+        num_bytes=sum(pairs.store.size(file) for record in records for file in record.files.values()),
         splits=dict(sorted(Counter(record.clip.split for record in kept).items())),
         sources=dict(sorted(sources.items())),
         sizes=dict(sorted(Counter(f"{cut.width}x{cut.height}x{cut.num_frames}" for cut in cuts).items())),
@@ -118,7 +119,3 @@ def _counts(counts: dict[str, int]) -> str:
 def _spread(values: Sequence[float]) -> Spread:
     points = np.percentile(values, PERCENTILES)
     return Spread(len(values), float(min(values)), tuple(float(point) for point in points), float(max(values)))
-
-
-def _size(folder: Path, record: Record) -> int:
-    return sum((folder / path).stat().st_size for path in record.files.values() if (folder / path).is_file())

@@ -35,6 +35,9 @@ class Store(Protocol):
     def names(self, folder: str) -> list[str]:
         """Give the names of the files in a folder, without those that are being written; sorted."""
 
+    def size(self, name: str) -> int:
+        """Give the bytes of a file, 0 where there is none."""
+
     def reading(self, name: str) -> Path:
         """Give a file of this machine with the content."""
 
@@ -48,13 +51,27 @@ class Store(Protocol):
         """Let go of what this machine holds of a folder beside the set itself."""
 
 
-def open_store(root: str | Path) -> Store:
-    """Open the place of a set: an address with :// by fsspec, anything else as a folder.
+Place = str | Path | Store
+"""Where a set lies: a folder, an address, or either one opened."""
+
+
+def folder_of(place: Place) -> Path | None:
+    """Give the folder that a place is or would be, None for an address; nothing is made."""
+    if not isinstance(place, str | Path):
+        return place.folder
+    return None if "://" in str(place) else Path(place)
+
+
+def open_store(place: Place) -> Store:
+    """Open the place of a set: an address with :// by fsspec, anything else as a folder, which is made if need be.
 
     Raises:
         OutputError: the folder cannot be made, or no file system answers to the address.
     """
-    return RemoteStore(str(root)) if "://" in str(root) else FolderStore(Path(root))
+    if not isinstance(place, str | Path):
+        return place
+    folder = folder_of(place)
+    return RemoteStore(str(place)) if folder is None else FolderStore(folder)
 
 
 class FolderStore:
@@ -90,6 +107,10 @@ class FolderStore:
         if not place.is_dir():
             return []
         return sorted(file.name for file in place.iterdir() if not file.name.startswith("."))
+
+    def size(self, name: str) -> int:
+        """Ask the file system."""
+        return (self._folder / name).stat().st_size if self.exists(name) else 0
 
     def reading(self, name: str) -> Path:
         """Give the file itself."""
@@ -162,6 +183,10 @@ class RemoteStore:
         except FileNotFoundError:
             return []
         return sorted(name for path in found if not (name := PurePosixPath(path).name).startswith("."))
+
+    def size(self, name: str) -> int:
+        """Ask the store."""
+        return int(self._files.size(f"{self._base}/{name}") or 0) if self.exists(name) else 0
 
     def reading(self, name: str) -> Path:
         """Fetch the object, unless this process has it."""

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from realmaster.errors import DataError
 from realmaster.pairs.record import Record
+from realmaster.pairs.store import Store
 
 _MEMBER = re.compile(r"^([A-Za-z0-9][A-Za-z0-9_-]*)\.((?:engine|camera|control)\.[a-z0-9]+|txt|json)$")
 _MOST_TEXT = 10_000_000  # bytes of a text member
@@ -32,7 +33,7 @@ class PackedClip:
     caption: str
 
 
-def write_shards(folder: Path, records: Sequence[Record], output: Path, *, shard_bytes: int) -> str:
+def write_shards(store: Store, records: Sequence[Record], output: Path, *, shard_bytes: int) -> str:
     """Pack clips into `pairs-000000.tar`, ... of at most `shard_bytes` (one clip at least); give the pattern's name."""
     number, size = -1, shard_bytes
     archive: tarfile.TarFile | None = None
@@ -40,7 +41,7 @@ def write_shards(folder: Path, records: Sequence[Record], output: Path, *, shard
         for record in records:
             name = record.id.replace(".", "_")
             members = {
-                f"{name}.{look}{Path(record.files[look]).suffix}": folder / record.files[look]
+                f"{name}.{look}{Path(record.files[look]).suffix}": store.reading(record.files[look])
                 for look in ("camera", "control", "engine")
                 if look in record.files
             }
@@ -58,6 +59,7 @@ def write_shards(folder: Path, records: Sequence[Record], output: Path, *, shard
                 data = text.encode()
                 archive.addfile(_entry(f"{name}.{ending}", len(data)), io.BytesIO(data))
             size += length
+            store.forget(f"videos/{record.id}")
     finally:
         if archive is not None:
             archive.close()
