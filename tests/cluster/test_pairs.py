@@ -118,3 +118,16 @@ def test_the_command_says_how_busy_the_workers_were(
     said = capsys.readouterr().out
     assert "1 clips accepted" in said
     assert re.search(r"^edit         1 worker  busy +\d+%, 1 clips$", said, re.MULTILINE)
+
+
+def test_relative_paths_begin_in_the_folder_of_the_command(
+    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cluster runs elsewhere: its processes began in another folder than this command."""
+    pair_making.footage(tmp_path / "footage")
+    settings_here = settings_for(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    settings = settings_for(tmp_path, output="set", sources=[{"kind": "video", "path": "footage"}])
+    tally, _ = on_ray(ray, settings)
+    assert tally.outcomes["accepted"] == 5
+    assert len(records(Path(settings_here.output))) == 5

@@ -122,3 +122,24 @@ def test_a_clip_and_its_depth_are_cut_and_repeated_alike(tmp_path: Path) -> None
     assert depth.shape == (5, 10, 10)
     assert np.isinf(depth[:, :5]).all()
     assert depth[:, 5:] == pytest.approx(5, rel=1e-4)
+
+
+def test_validation_is_drawn_from_videos_that_have_room() -> None:
+    black = [video(f"black{i}", scan=Scan(100, (), (Stretch(0, 100, "black"),))) for i in range(6)]
+    for seed in range(5):
+        drawn = draw_clips([video("a"), video("b"), *black], settings(validation=1), seed=seed)
+        assert sorted(draw.split for draw in drawn.draws) == ["train"] * 4 + ["validation"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "offer", "says"),
+    [
+        ({"train": 0}, [video("a")], "sample.train and sample.validation are 0"),
+        ({}, [video("a", split="validation")], "all 1 that have it are of the other split"),
+        ({}, [video("a", scan=Scan(100, (), (Stretch(0, 100, "black"),)))], "most of the rest was dropped as black"),
+        ({"num_frames": 1000}, [video("a")], "lower sample.num_frames"),
+    ],
+)
+def test_no_room_is_said_with_its_cause(changes: dict[str, int], offer: list[Footage], says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        draw_clips(offer, settings(**changes), seed=0)

@@ -15,9 +15,11 @@ from realmaster.data.manifest import read_manifest
 from realmaster.errors import ConfigError, DataError, MediaError, MissingWeightsError, OutputError
 from realmaster.pairs import disk
 from realmaster.pairs.build import build_pairs
+from realmaster.pairs.kept_thresholds import write_thresholds
 from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.planning import read_plan
 from realmaster.pairs.status import read_status
+from realmaster.pairs.thresholds import Thresholds
 from sample_clips import frames_of
 
 # A process of its own that builds a set: what a kill leaves behind is then what the system leaves behind.
@@ -248,8 +250,68 @@ def test_footage_that_cannot_be_read_is_named_and_the_rest_is_used(tmp_path: Pat
     footage = pair_making.footage(tmp_path / "footage")
     data = (footage / "video_1.mp4").read_bytes()
     (footage / "video_1.mp4").write_bytes(data[: len(data) * 2 // 3])
-    with pytest.raises(MediaError, match=r"video_1.mp4: expected a video"):
-        build_pairs(settings_for(tmp_path))  # an mp4 that lacks its index is no video at all
+    tally = build_pairs(settings_for(tmp_path))  # an mp4 that lacks its index is no video at all
+    assert "expected a video" in tally.plan.unusable["video/video_1"]
+    assert tally.rows["manifest.jsonl"] > 0
+    for name in ("video_0.mp4", "video_2.mp4"):
+        (footage / name).write_bytes(b"nothing")
+    with pytest.raises(MediaError, match=r"none of 3 videos can; the first: .*video_0.mp4: expected a video"):
+        build_pairs(settings_for(tmp_path, output=str(tmp_path / "other")))
+
+
+def test_a_filter_while_a_set_is_built_judges_the_clips_that_come_after_it(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, sample__train=8, compute__hold="one", compute__batch=3)
+
+    def filter_once(done: int, _total: int | None) -> None:
+        if done == 3:
+            write_thresholds(tmp_path / "set", Thresholds(min_structure=1.0))
+
+    tally = build_pairs(settings, progress=filter_once)
+    assert tally.outcomes["accepted"] == 3
+    assert tally.outcomes["rejected"] == len(tally.plan.clips) - 3 > 0
+
+
+@pytest.mark.parametrize("name", ["no_faces", "min_identity", "min_faces_found"])
+def test_a_threshold_on_faces_without_a_model_that_measures_it_is_refused(tmp_path: Path, name: str) -> None:
+    value = "drop" if name == "no_faces" else 0.5
+    with pytest.raises(ConfigError, match=f"can measure, got {name}: choose another scoring.identity.model"):
+        settings_for(tmp_path, thresholds={name: value})
+    if name != "min_identity":
+        settings_for(tmp_path, thresholds={name: value}, scoring__identity={"model": "dlib"})
+
+
+def test_what_a_set_left_behind_damaged_is_named_or_done_again(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, caption="fails")
+    build_pairs(settings)
+    work = tmp_path / "set" / ".work"
+    (failed, *_) = sorted((work / "failed").iterdir())
+    good = failed.read_text()
+    failed.write_text("{")
+    with pytest.raises(DataError, match=r"failed/.*expected why a clip was set aside"):
+        build_pairs(settings)
+    failed.write_text(good)
+    for place in (*(work / "scans").iterdir(), *(work / "clips").rglob("*.json")):
+        place.write_text("[]")
+    for journal in (work / "journal").iterdir():
+        journal.write_text('{"stage": "edit", "clip": "a", "seconds": "x", "ended_at": 0, "model_spans": []}\n')
+    (tmp_path / "set" / "plan.json").unlink()
+    assert build_pairs(settings, retry=True).outcomes["failed"] == 5
+    assert read_status(str(tmp_path / "set")).num_failed == 5
+
+
+def test_a_set_within_its_footage_is_no_footage(tmp_path: Path) -> None:
+    footage = pair_making.footage(tmp_path / "footage")
+    build_pairs(settings_for(tmp_path, output=str(footage / "set"), sample__train=2))
+    tally = build_pairs(settings_for(tmp_path, output=str(footage / "set"), sample__train=4))
+    assert {clip.cut.video for clip in tally.plan.clips} <= {"video_0", "video_1", "video_2"}
+    assert tally.num_known == 3
+
+
+def test_settings_of_a_profile_may_be_written_in_groups(tmp_path: Path) -> None:
+    nested = settings_for(tmp_path, changes={"editor": {"few_step": {"enabled": True}}, "window.overlap": 1})
+    dotted = settings_for(tmp_path, changes={"editor.few_step.enabled": True, "window.overlap": 1})
+    assert nested.changes == dotted.changes
+    assert nested.digest == dotted.digest
 
 
 def test_a_plan_edited_into_nonsense_is_refused(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ import pytest
 from pair_sets import make_set, record_of
 from realmaster.data.manifest import read_manifest
 from realmaster.errors import DataError, OutputError
-from realmaster.pairs.export import export_set
+from realmaster.pairs.export import Format, export_set
 from realmaster.pairs.importing import import_pairs
 from realmaster.pairs.record import read_records
 from realmaster.pairs.scoring import Scorer, ScoringSettings
+from realmaster.pairs.splits import split_set
 from realmaster.pairs.thresholds import Thresholds
 from realmaster.pairs.webdataset import read_shard
 
@@ -83,7 +84,7 @@ def test_an_empty_caption_survives_a_reader_of_tables(folder: Path) -> None:
 
 def test_an_export_is_whole_or_not_there(folder: Path) -> None:
     (folder / "videos" / "bridge-0001" / "camera.mp4").unlink()
-    with pytest.raises(DataError, match=r"bridge-0001.*build it again"):
+    with pytest.raises(DataError, match=r"bridge-0001/camera.mp4.*remove records/bridge-0001.json and build again"):
         export_set(folder, folder.parent / "out", "musubi")
     assert not (folder.parent / "out").exists()
     assert not list(folder.parent.glob(".*"))
@@ -158,15 +159,48 @@ def test_a_broken_pair_is_named_and_the_others_come_in(folder: Path) -> None:
         import_pairs(folder / "one.jsonl", folder.parent / "none", Scorer(NO_FACES), ALL)
 
 
-def test_an_archive_that_is_cut_or_half_a_pair_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_an_archive_that_is_cut_or_half_a_pair_is_said(folder: Path, tmp_path: Path) -> None:
     out = folder.parent / "out"
     export_set(folder, out, "webdataset")
     data = (out / "pairs-000000.tar").read_bytes()
     (tmp_path / "cut.tar").write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match=r"cut\.tar"):
-        list(read_shard(tmp_path / "cut.tar", tmp_path))
+    assert "cut.tar: expected a whole tar archive" in str(list(read_shard(tmp_path / "cut.tar", tmp_path))[-1])
     with tarfile.open(tmp_path / "half.tar", "w") as archive:
         archive.add(folder / "videos" / "alley-0001" / "engine.mp4", "../../etc/x.engine.mp4")
+    (half,) = read_shard(tmp_path / "half.tar", tmp_path)
+    assert "x.camera.mp4 in it, found none" in str(half)
     with pytest.raises(DataError, match=r"x\.camera\.mp4"):
-        list(read_shard(tmp_path / "half.tar", tmp_path))
+        import_pairs(tmp_path / "half.tar", tmp_path / "none", Scorer(NO_FACES), ALL)
     assert not (tmp_path.parent.parent / "etc").exists()
+
+
+def test_the_whole_clips_of_a_cut_archive_come_in(folder: Path) -> None:
+    out, back = folder.parent / "out", folder.parent / "back"
+    export_set(folder, out, "webdataset")
+    shard = out / "pairs-000000.tar"
+    with tarfile.open(shard) as archive:
+        second = next(member for member in archive if member.name.startswith("bridge"))
+    shard.write_bytes(shard.read_bytes()[: second.offset_data + 100])
+    done = import_pairs(out, back, Scorer(NO_FACES), ALL)
+    assert (done.num_added, len(done.broken)) == (1, 1)
+    assert len(read_manifest(back)) == 1
+
+
+@pytest.mark.parametrize("form", ["ltx-trainer", "diffsynth", "musubi", "webdataset"])
+def test_the_folder_of_an_export_is_read_as_it_is(folder: Path, form: Format) -> None:
+    out = folder.parent / "out"
+    export_set(folder, out, form)
+    assert import_pairs(out, folder.parent / "back", Scorer(NO_FACES), ALL).num_added == 2
+
+
+@pytest.mark.parametrize("form", ["ours", "webdataset"])
+def test_a_clip_of_validation_stays_one(folder: Path, form: str) -> None:
+    split_set(folder, num_validation=1)
+    out, back = folder, folder.parent / "back"
+    if form == "webdataset":
+        out = folder.parent / "out"
+        export_set(folder, out, "webdataset")
+    import_pairs(out, back, Scorer(NO_FACES), ALL)
+    before, after = ({r.clip.caption: r.clip.split for r in read_records(place)} for place in (folder, back))
+    assert set(after.values()) == {"train", "validation"}
+    assert after.items() <= before.items()

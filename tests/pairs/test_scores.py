@@ -198,3 +198,9 @@ def test_scores_are_written_in_one_order_and_with_their_digits() -> None:
     assert plain({"structure": 0.12345678}) == {"structure": 0.123457}
     assert (written("structure", 0.5), written("num_faces", 3.0), written("zebra", 1)) == ("0.500", "3", "1.000")
     assert in_order(["b", "a", "identity"]) == ["identity", "a", "b"]
+
+
+def test_the_reasons_of_edits_are_counted_by_rule() -> None:
+    assert rule_of("keyframe 1: warped by 1.4% of the width, more than 1.2%") == "warped"
+    assert rule_of("keyframe 0: over-edited: 80% of the edges lost, more than 65%") == "over-edited"
+    assert rule_of("structure: edge F1 0.3 below 0.4; flicker: times the source's 9 above 4") == "structure"

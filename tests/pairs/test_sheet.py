@@ -51,7 +51,7 @@ def test_a_clip_that_was_given_up_or_lost_its_files_is_shown_with_its_reason(tmp
     page = (tmp_path / "sheet.html").read_text("utf-8")
     assert "over-edited: 0.2" in page
     assert '"rules": ["edit"]' in page
-    assert "alley-0001/camera.mp4: expected this file of the set, found none" in page
+    assert "alley-0001/camera.mp4: expected this file, found none: remove the clip" in page
 
 
 def test_a_clip_that_failed_is_named_with_its_stage(tmp_path: Path) -> None:

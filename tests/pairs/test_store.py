@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +20,7 @@ from pair_making import contents, settings_for
 from realmaster.cli.pairs import command
 from realmaster.data.manifest import read_manifest
 from realmaster.errors import DataError, OutputError
+from realmaster.pairs import pair_set
 from realmaster.pairs.build import build_pairs
 from realmaster.pairs.export import export_set
 from realmaster.pairs.pair_set import PairSet
@@ -150,3 +154,29 @@ def test_an_address_without_a_set_is_said_and_no_files_are_shared_with_it(tmp_pa
     build_pairs(settings_for(tmp_path, output=bucket))
     with pytest.raises(OutputError, match="got an address: copy them"):
         export_set(bucket, tmp_path / "out", "musubi", hardlinks=True)
+
+
+def test_a_lease_is_renewed_while_its_holder_works(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_set, "_RENEW_SECONDS", 0.02)
+    files = fsspec.filesystem("memory")
+    with PairSet(bucket).lease():
+        first = json.loads(files.cat_file("/bucket/set/.work/lease.json"))["at"]
+        deadline = time.time() + 10
+        while json.loads(files.cat_file("/bucket/set/.work/lease.json"))["at"] == first:
+            assert time.time() < deadline, "never renewed"
+            time.sleep(0.02)
+    assert not files.exists("/bucket/set/.work/lease.json")
+
+
+def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over(bucket: str) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
+    store = open_store(bucket)
+    holder = f"{socket.gethostname()}:{said.stdout.strip()}"
+    write_text(store, ".work/lease.json", json.dumps({"holder": holder, "at": time.time()}))
+    with PairSet(bucket).lease() as lease:
+        assert lease is not None
+    write_text(store, ".work/lease.json", "{")
+    with pytest.raises(DataError, match=r"lease.json: expected who works on the set"), PairSet(bucket).lease():
+        pass

@@ -48,11 +48,11 @@ def command(place: str, off: tuple[str, ...], dry_run: bool, **options: Any) -> 
     store = existing_set(place)
     values = {**last_thresholds(store).model_dump(), **asked}
     thresholds = Thresholds.from_mapping(values, source="the options")
-    done = redecide(
-        store, thresholds, asked=[name for name, value in asked.items() if value is not None], dry_run=dry_run
-    )
+    named = [name for name, value in asked.items() if value is not None]
+    done = redecide(store, thresholds, asked=named, dry_run=True)
     if not dry_run:
-        write_thresholds(store, thresholds)
+        write_thresholds(store, thresholds)  # first: a clip that is finished from now on is judged by them
+        done = redecide(store, thresholds, asked=named)
     would = "would keep" if dry_run else "keeps"
     click.echo(
         f"{place}: {would} {done.kept_now} of {done.num_judged} scored clips, {done.kept_before} before: "

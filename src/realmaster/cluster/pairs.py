@@ -9,11 +9,13 @@ where it was: what the stages before left is there.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from realmaster.data.scan import Scan
@@ -30,9 +32,9 @@ logger = logging.getLogger(__name__)
 class Worker:
     """One process of one stage; its models are loaded once."""
 
-    def __init__(self, stage: Stage, root: str) -> None:
-        """Take the stage, which is not set up yet."""
-        self._stage, self._root = stage, root
+    def __init__(self, stage: Stage, root: str, folder: str) -> None:
+        """Take the stage, which is not set up yet, and the folder to which relative paths are relative."""
+        self._stage, self._root, self._folder = stage, root, folder
         self._pairs: PairSet | None = None
 
     def ready(self) -> None:
@@ -42,6 +44,7 @@ class Worker:
             RealMasterError: something is missing.
         """
         if self._pairs is None:
+            enter(self._folder)
             self._stage.setup()
             self._pairs = PairSet(self._root)
 
@@ -82,8 +85,8 @@ class RayExecutor:
 
     def scan(self, tasks: Sequence[ScanTask]) -> Iterator[tuple[ScanTask, Scan | str]]:
         """Look through videos on all nodes; gives them as they are done."""
-        remote = self._ray.remote(scan_one)
-        waiting = {remote.remote(task): task for task in tasks}
+        remote = self._ray.remote(_scan_from)
+        waiting = {remote.remote(str(Path.cwd()), task): task for task in tasks}
         while waiting:
             (ref,), _ = self._ray.wait(list(waiting), num_returns=1)
             yield waiting.pop(ref), self._get(ref)
@@ -286,7 +289,18 @@ class _Run:
     def _actor(self, index: int) -> Any:
         given = self._compute.of(self._stages[index].name)
         remote = self._ray.remote(Worker).options(num_cpus=given.cpus, num_gpus=given.gpus, max_restarts=0)
-        return remote.remote(self._stages[index], self._pairs.root)
+        return remote.remote(self._stages[index], self._pairs.root, str(Path.cwd()))
+
+
+def enter(folder: str) -> None:
+    """Work in the driver's folder, where this node has it: relative paths of the settings begin there."""
+    if Path(folder).is_dir():
+        os.chdir(folder)
+
+
+def _scan_from(folder: str, task: ScanTask) -> Scan | str:
+    enter(folder)
+    return scan_one(task)
 
 
 def _cause(error: Any) -> BaseException:

@@ -39,6 +39,7 @@ class ManifestRow:
     caption: str
     manifest: Path
     line: int
+    split: object = None  # as it was written, where there is such a column
 
     @property
     def where(self) -> str:
@@ -156,7 +157,8 @@ def _row(values: Mapping[str, Any] | ValueError, manifest: Path, line: int) -> M
     reference = _file(_column(values, REFERENCE_COLUMNS), REFERENCE_COLUMNS[0], manifest.parent)
     if video == reference:
         raise ValueError(f"expected two clips, video and reference are both {video}: name the render as reference")
-    return ManifestRow(video, reference, _column(values, CAPTION_COLUMNS).strip(), manifest, line)
+    caption = _column(values, CAPTION_COLUMNS).strip()
+    return ManifestRow(video, reference, caption, manifest, line, values.get("split"))
 
 
 def _column(values: Mapping[str, Any], names: tuple[str, ...]) -> str:

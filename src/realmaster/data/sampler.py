@@ -8,6 +8,7 @@ same seed makes the same plan. Asking for more clips later keeps those already d
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -95,20 +96,21 @@ def draw_clips(footage: Sequence[Footage], settings: SampleSettings, *, seed: in
     Raises:
         DataError: no video has room for a clip, or validation has no video of its own.
     """
-    splits = assign_splits([one.video for one in footage], [one.key for one in footage], settings, seed=seed)
     needed = {one.key: source_frames(settings, one.video.frame_rate)[-1] + 1 for one in footage}
+    roomy = [one for one in footage if _longest(one) >= needed[one.key]]
+    splits = assign_splits([one.video for one in roomy], [one.key for one in roomy], settings, seed=seed)
     dropped = {one.key: tuple(_dropped(one, needed[one.key])) for one in footage}
     wanted: dict[Split, int] = {"train": settings.train, "validation": settings.validation}
     draws: list[Draw] = []
     missing: dict[Split, int] = {}
     for split, count in wanted.items():
-        pool = [_Room(one, needed[one.key], settings, seed) for one in footage if splits[one.key] == split]
+        pool = [_Room(one, needed[one.key], settings, seed) for one in roomy if splits[one.key] == split]
         found = _rounds(pool, count, seed=seed, split=split)
         draws += [Draw(room, first, split) for room, first in found]
         if len(found) < count:
             missing[split] = count - len(found)
     if not draws:
-        raise DataError(_no_room(footage, needed, settings))
+        raise DataError(_no_room(footage, roomy, needed, settings))
     return Drawn(tuple(draws), {key: stretches for key, stretches in dropped.items() if stretches}, missing)
 
 
@@ -124,12 +126,12 @@ def assign_splits(
     open_keys = sorted((key for key in keys if key not in splits), key=lambda key: _digest(seed, "split", key))
     num_validation = 0
     if settings.validation and "validation" not in splits.values():
-        if len(keys) < 2 and settings.train:
+        if len(keys) == 1 and settings.train:
             raise DataError(
-                "expected at least two videos to keep training and validation apart, got one: give more footage, or "
-                "set sample.validation to 0"
+                "expected at least two videos with room for a clip, to keep training and validation apart, got one: "
+                "give more footage, or set sample.validation to 0"
             )
-        num_validation = max(1, round(settings.validation_share * len(open_keys)))
+        num_validation = min(len(open_keys), max(1, round(settings.validation_share * len(open_keys))))
         if not settings.train:
             num_validation = len(open_keys)
         elif num_validation == len(open_keys) and "train" not in splits.values():
@@ -214,18 +216,35 @@ def _dropped(footage: Footage, needed: int) -> list[Stretch]:
     return sorted([*footage.scan.dropped, *short], key=lambda stretch: stretch.first)
 
 
-def _no_room(footage: Sequence[Footage], needed: Mapping[str, int], settings: SampleSettings) -> str:
+def _longest(footage: Footage) -> int:
+    """Give the frames of a video's longest unbroken stretch."""
+    return max((end - first for first, end in footage.scan.spans(footage.video.breaks)), default=0)
+
+
+def _no_room(
+    footage: Sequence[Footage], roomy: Sequence[Footage], needed: Mapping[str, int], settings: SampleSettings
+) -> str:
     if not footage:
         return "expected footage, the sources hold no video: check their paths"
-    longest, one = max(
-        ((max((end - first for first, end in f.scan.spans(f.video.breaks)), default=0), f) for f in footage),
-        key=lambda pair: pair[0] / pair[1].video.frame_rate,
-    )
-    seconds = float(longest / one.video.frame_rate)
+    if not settings.train and not settings.validation:
+        return "expected clips to draw, sample.train and sample.validation are 0: ask for some"
+    if roomy:
+        asked = "train" if settings.train else "validation"
+        return (
+            f"expected {asked} videos with room for a clip, all {len(roomy)} that have it are of the other split: ask "
+            "for clips of that one, or change the source's split"
+        )
+    lost: Counter[str] = Counter()
+    for one in footage:
+        for stretch in one.scan.dropped:
+            lost[stretch.reason] += stretch.end - stretch.first
+    one = max(footage, key=lambda one: _longest(one) / one.video.frame_rate)
+    longest = _longest(one)
+    why = f"; most of the rest was dropped as {lost.most_common(1)[0][0]}" if lost else ""
     return (
         f"expected room for clips of {settings.num_frames} frames at {settings.frame_rate} a second, the longest "
-        f"unbroken stretch ({one.key}) has {longest} frames, {seconds:.2g} s, and {needed[one.key]} are needed: lower "
-        "sample.num_frames, or give longer footage"
+        f"unbroken stretch ({one.key}) has {longest} frames, {float(longest / one.video.frame_rate):.2g} s, and "
+        f"{needed[one.key]} are needed{why}: lower sample.num_frames, or give longer footage"
     )
 
 

@@ -24,7 +24,10 @@ Frame = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float32]
 DETECTORS = ("det_10g.onnx", "scrfd_10g_bnkps.onnx", "det_2.5g.onnx", "det_500m.onnx")
 EMBEDDERS = ("w600k_r50.onnx", "glintr100.onnx", "w600k_mbf.onnx")
-HOW = "unpack insightface's buffalo_l (detection and recognition .onnx files) into a folder and give it as tools.faces"
+HOW = (
+    "unpack insightface's buffalo_l (detection and recognition .onnx files) into a folder and name it: "
+    "scoring.identity.weights of a set, --faces of an import, tools.faces of an evaluation"
+)
 _SIDE = 640  # the detector sees the frame in the upper left of a square of this side
 _MIN_CONFIDENCE, _MAX_OVERLAP = 0.5, 0.4
 # where eyes, nose and corners of the mouth belong in the 112 x 112 picture that ArcFace was trained on

@@ -6,6 +6,7 @@ the machine (precision, offload, caches) is in `memory_settings`. Nothing here l
 
 from __future__ import annotations
 
+from string import Formatter
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -152,8 +153,12 @@ class EditorSettings(Settings):
 
     @model_validator(mode="after")
     def _holds_the_prompt(self) -> EditorSettings:
-        if "{prompt}" not in self.instruction:
-            raise ValueError("expected {prompt} in the instruction")
+        try:
+            names = [name for _, name, _, _ in Formatter().parse(self.instruction) if name is not None]
+        except ValueError as error:
+            raise ValueError(f"expected an instruction with {{prompt}}, its braces do not match ({error})") from error
+        if set(names) != {"prompt"}:
+            raise ValueError("expected {prompt} in the instruction, and nothing else in braces")
         return self
 
 

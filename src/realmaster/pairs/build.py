@@ -66,7 +66,7 @@ def build_pairs(
             is begun, or the run ends.
     """
     pairs = PairSet(settings.output)
-    with pairs.lease() as lease:
+    with pairs.lease():
         _check_settings(pairs, settings)
         plan = make_plan(pairs, settings, scanner=scanner, progress=scan_progress)
         finished, failed = pairs.finished(), pairs.failures()
@@ -83,12 +83,9 @@ def build_pairs(
             executor = execute or LocalExecutor(hold=compute.hold, batch=compute.batch)
             check_room(pairs.store, [job.clip for job in jobs], settings, at_once=executor.at_once)
             Scorer(settings.scoring).setup()  # a face model that is missing is said before anything is made
-            run = _Run(pairs, tally, len(plan.clips), settings.compute.stop_after, progress, lease)
-            made = (
-                make_stages(settings, pairs.root, thresholds_of(pairs.store, settings.thresholds))
-                if stages is None
-                else stages
-            )
+            run = _Run(pairs, tally, len(plan.clips), settings.compute.stop_after, progress)
+            thresholds_of(pairs.store, settings.thresholds)
+            made = make_stages(settings, pairs.root) if stages is None else stages
             try:
                 executor(made, jobs, pairs, settings.digest, report=run.report, finish=run.finish)
             finally:
@@ -103,10 +100,10 @@ class _Run:
     """Books of one run: the journal, the tally, and the brake."""
 
     def __init__(
-        self, pairs: PairSet, tally: Tally, total: int, stop_after: int | None, progress: Progress | None, lease: object
+        self, pairs: PairSet, tally: Tally, total: int, stop_after: int | None, progress: Progress | None
     ) -> None:
         self.journal = Journal(pairs)
-        self._tally, self._total, self._progress, self._lease = tally, total, progress, lease
+        self._tally, self._total, self._progress = tally, total, progress
         self._stop_after = stop_after
         self._in_a_row = 0
         self._show()
@@ -121,9 +118,6 @@ class _Run:
             self._tally.reasons[done.clip] = done.reason or ""
         self._in_a_row = self._in_a_row + 1 if done.outcome == "failed" else 0
         self._show()
-        renew = getattr(self._lease, "renew", None)
-        if renew is not None:
-            renew()
         if self._stop_after is not None and self._in_a_row >= self._stop_after:
             raise DataError(
                 f"{self._in_a_row} clips failed one after the other, the last: {done.reason}: mend this, then run "

@@ -79,7 +79,8 @@ def export_set(
         for look in LOOKS:
             if look in record.files and not store.exists(record.files[look]):
                 raise DataError(
-                    f"{store.root}/{record.files[look]}: expected this file of {record.id}, found none: build it again"
+                    f"{store.root}/{record.files[look]}: expected this file, found none: remove "
+                    f"records/{record.id}.json and build again"
                 )
     check_output(output, overwrite=overwrite, inputs=[] if store.folder is None else [store.folder])
     part = temporary_path(output)

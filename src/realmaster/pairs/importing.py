@@ -52,6 +52,7 @@ class _Pair:
     engine: Path
     camera: Path
     caption: str
+    split: object
 
 
 def import_pairs(
@@ -84,23 +85,26 @@ def import_pairs(
     hashes = ContentHashes()
     added = accepted = known = done = 0
     with _pairs_of(source) as (pairs, broken, total):
-        for pair in pairs:
-            done += 1
-            try:
-                name = _name(pair, hashes)
-                if store.exists(record_file(name)):
-                    known += 1
-                else:
-                    accepted += _import_one(pair, name, store, scorer, thresholds)
-                    added += 1
-            except (MediaError, DataError) as error:
-                broken.append(BrokenRow(pair.where, str(error)))
-            if progress is not None:
-                progress(done, total)
+        try:
+            for pair in pairs:
+                done += 1
+                try:
+                    name = _name(pair, hashes)
+                    if store.exists(record_file(name)):
+                        known += 1
+                    else:
+                        accepted += _import_one(pair, name, store, scorer, thresholds)
+                        added += 1
+                except (MediaError, DataError) as error:
+                    broken.append(BrokenRow(pair.where, str(error)))
+                if progress is not None:
+                    progress(done, total)
+        finally:
+            if added:  # also where it is broken off: what has a record is in the manifests
+                write_manifests(store)
     if added + known == 0:
         first = f"{broken[0].where}: {broken[0].reason}" if broken else "it holds no pair"
         raise DataError(f"{source}: expected pairs to import, none can be used; the first: {first}")
-    write_manifests(store)
     return Imported(added, accepted, known, tuple(broken))
 
 
@@ -109,20 +113,38 @@ def _pairs_of(source: Path) -> Iterator[tuple[Iterator[_Pair], list[BrokenRow], 
     """Give the pairs, a list for broken ones that grows, and their number where it is known."""
     archives = [source] if source.suffix == ".tar" else sorted(source.glob("*.tar")) if source.is_dir() else []
     if not archives:
-        rows, broken = scan_manifest(source)
-        pairs = [
-            _Pair(row.where, _stem(row.reference_video), row.reference_video, row.video, row.caption) for row in rows
-        ]
+        pairs: list[_Pair] = []
+        broken: list[BrokenRow] = []
+        for manifest in _manifests(source):
+            rows, bad = scan_manifest(manifest)
+            broken += bad
+            pairs += [
+                _Pair(r.where, _stem(r.reference_video), r.reference_video, r.video, r.caption, r.split) for r in rows
+            ]
         yield iter(pairs), broken, len(pairs)
         return
     with TemporaryDirectory(prefix="realmaster-import-") as place:
-        yield _unpacked(archives, Path(place)), [], None
+        unreadable: list[BrokenRow] = []
+        yield _unpacked(archives, Path(place), unreadable), unreadable, None
 
 
-def _unpacked(archives: Sequence[Path], place: Path) -> Iterator[_Pair]:
+def _manifests(source: Path) -> list[Path]:
+    """Find the lists of a folder: ours, or those that an export wrote for another trainer."""
+    if not source.is_dir() or (source / "manifest.jsonl").exists():
+        return [source]
+    usual = [source / name for name in ("dataset.jsonl", "metadata.csv") if (source / name).exists()]
+    if (source / "dataset.toml").exists():
+        usual += sorted(source.glob("*.jsonl"))
+    return usual or [source]
+
+
+def _unpacked(archives: Sequence[Path], place: Path, broken: list[BrokenRow]) -> Iterator[_Pair]:
     for archive in archives:
         for clip in read_shard(archive, place):
-            yield _Pair(f"{archive}: {clip.id}", clip.id, clip.engine, clip.camera, clip.caption)
+            if isinstance(clip, DataError):
+                broken.append(BrokenRow(str(archive), str(clip).removeprefix(f"{archive}: ")))
+                continue
+            yield _Pair(f"{archive}: {clip.id}", clip.id, clip.engine, clip.camera, clip.caption, clip.split)
             for file in place.iterdir():
                 file.unlink()
 
@@ -160,7 +182,7 @@ def _import_one(pair: _Pair, name: str, store: Store, scorer: Scorer, thresholds
     record = Record(
         clip=PlannedClip(
             id=name,
-            split="train",
+            split="validation" if pair.split == "validation" else "train",
             seed=0,
             caption=pair.caption,
             cut=ClipSource(

@@ -91,7 +91,9 @@ def _parse(lines: Iterable[str]) -> list[Entry]:
     for line in lines:
         try:
             values = json.loads(line)
-            entries.append(Entry(**values | {"model_spans": tuple(map(tuple, values["model_spans"]))}))
+            spans = tuple((float(start), float(end)) for start, end in values["model_spans"])
+            stage, clip = str(values["stage"]), str(values["clip"])
+            entries.append(Entry(stage, clip, float(values["seconds"]), float(values["ended_at"]), spans))
         except (ValueError, TypeError, KeyError):
             continue
     return entries

@@ -37,6 +37,15 @@ def thresholds_of(store: Store, begun_with: Thresholds) -> Thresholds:
     return found
 
 
+def thresholds_now(store: Store, begun_with: Thresholds) -> Thresholds:
+    """Give the thresholds that judge a clip at this moment: a filter may have changed them since the run began.
+
+    Raises:
+        DataError: the file was edited into nonsense.
+    """
+    return _read(store) if store.exists(THRESHOLDS) else begun_with
+
+
 def last_thresholds(place: Place) -> Thresholds:
     """Give the thresholds of a set, the usual ones where none are written down or the set is a new one.
 

@@ -82,8 +82,12 @@ def _call(name: str, settings: PairSettings) -> Any:
     """Call a function of someone else's with the settings."""
     module, function = name.split(":")
     try:
-        return getattr(import_module(module), function)(settings)
+        found = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"expected a function {function} in the module {module}, found none ({error}): check the name"
         ) from error
+    try:
+        return found(settings)
+    except TypeError as error:
+        raise ConfigError(f"expected {name} to take the set's settings, it does not ({error}): mend it") from error

@@ -13,6 +13,7 @@ name is whole; a mark is written after the files it stands for, a record after a
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
@@ -20,16 +21,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Event, Thread
 
 from filelock import FileLock, Timeout
 
-from realmaster.errors import DataError
+from realmaster.errors import DataError, OutputError
 from realmaster.pairs.record import RECORDS, Record, read_record, record_file
 from realmaster.pairs.stage import Job
 from realmaster.pairs.store import Place, Store, open_store, read_text, write_text
 
+logger = logging.getLogger(__name__)
+
 WORK = ".work"
+_RENEW_SECONDS = 60.0
 _STALE_SECONDS = 600.0  # a holder of an object store's lease that has not been heard of for so long is gone
 
 
@@ -85,10 +89,13 @@ class PairSet:
         name = self.work(job.clip.id, f"{stage}.json")
         if not self.store.exists(name):
             return None
-        values = json.loads(read_text(self.store, name))
-        if values.get("settings") != digest:
-            return None
-        return Job(job.clip, values["facts"], values["rejected_at"], values["reason"])
+        try:
+            values = json.loads(read_text(self.store, name))
+            if values["settings"] != digest:
+                return None
+            return Job(job.clip, dict(values["facts"]), values["rejected_at"], values["reason"])
+        except (ValueError, KeyError, TypeError):
+            return None  # damaged: the stage is done again
 
     def mark(self, stage: str, job: Job, digest: str) -> None:
         """Mark a stage as done."""
@@ -118,8 +125,14 @@ class PairSet:
         """Give the clips that are set aside."""
         found = {}
         for name in self.store.names(f"{WORK}/failed"):
-            values = json.loads(read_text(self.store, f"{WORK}/failed/{name}"))
-            found[values["clip"]] = Failure(values["clip"], values["stage"], values["reason"])
+            try:
+                values = json.loads(read_text(self.store, f"{WORK}/failed/{name}"))
+                found[str(values["clip"])] = Failure(str(values["clip"]), str(values["stage"]), str(values["reason"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{self.root}/{WORK}/failed/{name}: expected why a clip was set aside, it is damaged: remove it, "
+                    "and the clip is tried again"
+                ) from error
         return found
 
     def forgive(self, clip: str) -> None:
@@ -201,7 +214,8 @@ class Lease:
     def __init__(self, store: Store) -> None:
         """Prepare a claim in the name of this process."""
         self._store, self._holder = store, f"{socket.gethostname()}:{os.getpid()}"
-        self._renewed = 0.0
+        self._is_over = Event()
+        self._renewing = Thread(target=self._renew_on, name="lease", daemon=True)
 
     def take(self) -> None:
         """Claim the set.
@@ -210,20 +224,48 @@ class Lease:
             DataError: another process has it.
         """
         if self._store.exists(self.NAME):
-            values: dict[str, Any] = json.loads(read_text(self._store, self.NAME))
-            if values["holder"] != self._holder and time.time() - values["at"] < _STALE_SECONDS:
+            try:
+                values = json.loads(read_text(self._store, self.NAME))
+                holder, at = str(values["holder"]), float(values["at"])
+            except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
-                    f"{self._store.root}: expected a set that nobody works on, {values['holder']} does: wait for it, "
+                    f"{self._store.root}/{self.NAME}: expected who works on the set, it is damaged: remove it"
+                ) from error
+            if holder != self._holder and time.time() - at < _STALE_SECONDS and not _has_died(holder):
+                raise DataError(
+                    f"{self._store.root}: expected a set that nobody works on, {holder} does: wait for it, "
                     f"or remove {self.NAME} where it has died"
                 )
-        self.renew(force=True)
+        self.renew()
+        self._renewing.start()
 
-    def renew(self, *, force: bool = False) -> None:
-        """Say that this process is alive; does nothing for a minute after the last time."""
-        if force or time.time() - self._renewed > 60:
-            self._renewed = time.time()
-            write_text(self._store, self.NAME, json.dumps({"holder": self._holder, "at": self._renewed}))
+    def renew(self) -> None:
+        """Say that this process is alive."""
+        write_text(self._store, self.NAME, json.dumps({"holder": self._holder, "at": time.time()}))
 
     def give_back(self) -> None:
         """Let others have the set."""
+        self._is_over.set()
+        self._renewing.join()
         self._store.remove(self.NAME)
+
+    def _renew_on(self) -> None:
+        while not self._is_over.wait(_RENEW_SECONDS):
+            try:
+                self.renew()
+            except OutputError as error:  # the next minute is another try
+                logger.warning("%s", error)
+
+
+def _has_died(holder: str) -> bool:
+    """Say whether a holder was a process of this machine that is no more."""
+    host, _, process = holder.rpartition(":")
+    if host != socket.gethostname() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False

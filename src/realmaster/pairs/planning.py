@@ -65,8 +65,7 @@ Scanner = Callable[[Sequence[ScanTask]], Iterator[tuple[ScanTask, Scan | str]]]
 def scan_one(task: ScanTask) -> Scan | str:
     """Look through one video; gives the reason where it cannot be read."""
     try:
-        source = open_source(task.source)
-        frames = source.frames(task.video.name, 0, task.video.num_frames)
+        frames = open_source(task.source).frames(task.video.name, 0, task.video.num_frames)
         return scan_frames(frames, task.video.frame_rate, task.settings.sample.scan)
     except MediaError as error:
         return str(error)
@@ -135,8 +134,10 @@ def _draw(pairs: PairSet, settings: PairSettings, scanner: Scanner, progress: Pr
     ]
     _check_passes(tasks, settings)
     scans, unusable = _scan(pairs, tasks, scanner, progress)
-    if tasks and not scans:
-        raise MediaError(f"expected footage that can be read, none of {len(tasks)} videos can; the first: "
+    for label, source in sources.items():
+        unusable |= {f"{label}/{name}": reason for name, reason in getattr(source, "unusable", {}).items()}
+    if unusable and not scans:
+        raise MediaError(f"expected footage that can be read, none of {len(unusable)} videos can; the first: "
                          f"{next(iter(unusable.values()))}")  # fmt: skip
     footage = [Footage(task.source.label, task.video, scans[task.key]) for task in tasks if task.key in scans]
     drawn = draw_clips(footage, settings.sample, seed=settings.seed)
@@ -151,12 +152,11 @@ def _scan(
     unusable: dict[str, str] = {}
     new = []
     for task in tasks:
-        if pairs.store.exists(task.file):
-            values = json.loads(read_text(pairs.store, task.file))
-            stretches = tuple(Stretch(**stretch) for stretch in values["dropped"])
-            scans[task.key] = Scan(values["num_frames"], tuple(values["cuts"]), stretches)
-        else:
+        known = _known_scan(pairs, task)
+        if known is None:
             new.append(task)
+        else:
+            scans[task.key] = known
     for number, (task, found) in enumerate(scanner(new), start=1):
         if isinstance(found, Scan):
             scans[task.key] = found
@@ -166,6 +166,18 @@ def _scan(
         if progress is not None:
             progress(number, len(new))
     return scans, unusable
+
+
+def _known_scan(pairs: PairSet, task: ScanTask) -> Scan | None:
+    """Read what an earlier run found; a file that was damaged since counts as none."""
+    if not pairs.store.exists(task.file):
+        return None
+    try:
+        values = json.loads(read_text(pairs.store, task.file))
+        stretches = tuple(Stretch(**stretch) for stretch in values["dropped"])
+        return Scan(int(values["num_frames"]), tuple(map(int, values["cuts"])), stretches)
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _check_passes(tasks: Sequence[ScanTask], settings: PairSettings) -> None:

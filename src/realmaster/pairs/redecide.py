@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from realmaster.errors import DataError
 from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.record import Record, read_records, write_manifests, write_record
-from realmaster.pairs.store import Place
+from realmaster.pairs.store import Place, open_store
 from realmaster.pairs.thresholds import NEEDED, Thresholds, decide, in_words
 
 
@@ -48,8 +48,13 @@ def redecide(place: Place, thresholds: Thresholds, *, asked: Collection[str] = (
             other = {"identity": "identity_distance", "identity_distance": "identity"}.get(score, "")
             has_other = other and any(other in record.scores for record in judged)
             names = {score: setting for setting, score in NEEDED.items()}
-            remedy = f"use {names[other]}, this set was scored by another face model" if has_other else "score it first"
-            raise DataError(f"{place}: expected clips with the score {score} for {setting}, found none: {remedy}")
+            remedy = "no clip of it was scored so: build or import it with what measures this"
+            if has_other:
+                remedy = f"use {names[other]}, this set was scored by another face model"
+            elif other and any("num_faces" in record.scores for record in judged):
+                remedy = "no face was found in any clip, so there is nothing to judge"
+            root = open_store(place).root
+            raise DataError(f"{root}: expected clips with the score {score} for {setting}, found none: {remedy}")
     came: list[str] = []
     went: list[str] = []
     decided: list[Record] = []

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -22,7 +24,8 @@ from realmaster.pipelines.control import ControlKind
 from realmaster.pipelines.edit_checks import EditCheckSettings
 from realmaster.pipelines.propagate import AnchorStrategy
 
-_FUNCTION = r"^[\w.]+:\w+$"
+_FUNCTION = r"[\w.]+:\w+"
+_OF_FACES = ("min_identity", "max_identity_distance", "no_faces", "min_faces_found")
 
 
 class EditSettings(Settings):
@@ -124,10 +127,33 @@ class PairSettings(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        for editor in (self.edit.editor, self.propagate.propagator):
-            if editor != "profile" and ":" not in editor:
-                raise ValueError(f'expected "profile" or package.module:function, got {editor!r}')
+        for maker in (self.edit.editor, self.propagate.propagator):
+            is_folder = maker is self.edit.editor and maker.startswith("folder:")
+            if maker != "profile" and not is_folder and not re.fullmatch(_FUNCTION, maker):
+                raise ValueError(f'expected "profile" or package.module:function, got {maker!r}')
         return self
+
+    @model_validator(mode="after")
+    def _faces_can_be_judged(self) -> Self:
+        """A threshold that somebody chose and that this face model cannot measure would let every clip pass."""
+        model = self.scoring.identity.model
+        measured = {"arcface": {"min_identity"}, "dlib": {"max_identity_distance"}, "none": set[str]()}[model]
+        measured |= set() if model == "none" else {"no_faces", "min_faces_found"}
+        usual = Thresholds()
+        chosen = {n for n in _OF_FACES if getattr(self.thresholds, n) not in (None, getattr(usual, n))}
+        lost = sorted(chosen - measured)
+        if lost:
+            raise ValueError(
+                f"expected thresholds that the face model {model} can measure, got {lost[0]}: choose another "
+                "scoring.identity.model, or leave it out"
+            )
+        return self
+
+    @field_validator("changes", mode="before")
+    @classmethod
+    def _are_dotted(cls, changes: Any) -> Any:
+        """Take groups within groups as dotted names."""
+        return dict(_dotted(changes)) if isinstance(changes, Mapping) else changes
 
     def deciding(self) -> dict[str, Any]:
         """Give the settings that decide pictures, scores and splits, as JSON.
@@ -144,3 +170,11 @@ class PairSettings(Settings):
     def digest(self) -> str:
         """Name the settings that decide pictures: 16 hexadecimal digits."""
         return hashlib.sha256(json.dumps(self.deciding(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _dotted(changes: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in changes.items():
+        if isinstance(value, Mapping) and value:
+            yield from _dotted(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value

@@ -100,5 +100,5 @@ def _anchors(store: Store, record: Record, columns: list[int], size: tuple[int, 
 
 def _file(store: Store, name: str) -> Path:
     if not store.exists(name):
-        raise MediaError(f"{store.root}/{name}: expected this file of the set, found none: build the clip again")
+        raise MediaError(f"{store.root}/{name}: expected this file, found none: remove the clip's record and build")
     return store.reading(name)

@@ -13,6 +13,7 @@ Each reads what the ones before left in the clip's working folder. A stage may b
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from fractions import Fraction
 from typing import Any
 
@@ -25,6 +26,7 @@ from realmaster.data.sources.source import Source
 from realmaster.errors import DataError, MediaError
 from realmaster.media.images import encode_image, read_image
 from realmaster.pairs.frames_file import load_frames, load_planes, write_frames, write_planes
+from realmaster.pairs.kept_thresholds import thresholds_now
 from realmaster.pairs.makers import load_editor, load_propagator
 from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.record import Record, write_record
@@ -33,7 +35,7 @@ from realmaster.pairs.scoring import Scorer
 from realmaster.pairs.settings import PairSettings
 from realmaster.pairs.stage import Job, Stage
 from realmaster.pairs.stage_base import StageBase
-from realmaster.pairs.thresholds import Thresholds, decide, in_words
+from realmaster.pairs.thresholds import decide, in_words
 from realmaster.pipelines.control import make_control
 from realmaster.pipelines.edit import KeyframeEditor
 from realmaster.pipelines.edit_checks import edit_checked
@@ -210,7 +212,7 @@ class ScoreStage(StageBase):
         engine = load_frames(self.store, self.pairs.work(job.clip.id, "engine.mkv"))
         camera = load_frames(self.store, self.pairs.work(job.clip.id, "camera.mkv"))
         anchors = load_anchors(self.pairs, job)
-        with self.within_model():
+        with nullcontext() if self.scorer.faces is None else self.within_model():
             scores = self.scorer.score(engine, camera, anchors)
         return job.found(self.name, {"model": self.scorer.describe(), "scores": scores})
 
@@ -220,11 +222,6 @@ class FinishStage(StageBase):
 
     name = "finish"
     is_beside_models = True
-
-    def __init__(self, settings: PairSettings, root: str, thresholds: Thresholds | None = None) -> None:
-        """Take the thresholds that decide, by default those of the settings."""
-        super().__init__(settings, root)
-        self.thresholds = settings.thresholds if thresholds is None else thresholds
 
     def __call__(self, job: Job) -> Job:
         """Write engine, camera and control as they are kept, and the record last."""
@@ -254,7 +251,8 @@ class FinishStage(StageBase):
         known = ("model", "prompt", "scores", "anchors")
         left = {s: {k: v for k, v in facts.items() if k not in known} for s, facts in job.facts.items()}
         scores = {k: v for facts in job.facts.values() for k, v in facts.get("scores", {}).items()}
-        reason = job.reason if job.rejected_at is not None else in_words(decide(scores, self.thresholds))
+        thresholds = thresholds_now(self.store, self.settings.thresholds)
+        reason = job.reason if job.rejected_at is not None else in_words(decide(scores, thresholds))
         return Record(
             clip=job.clip,
             settings=self.settings.digest,
@@ -270,7 +268,7 @@ class FinishStage(StageBase):
         )
 
 
-def make_stages(settings: PairSettings, root: str, thresholds: Thresholds | None = None) -> list[Stage]:
+def make_stages(settings: PairSettings, root: str) -> list[Stage]:
     """Make the stages in their order; nothing is loaded yet."""
     return [
         SampleStage(settings, root),
@@ -278,7 +276,7 @@ def make_stages(settings: PairSettings, root: str, thresholds: Thresholds | None
         ControlStage(settings, root),
         PropagateStage(settings, root),
         ScoreStage(settings, root),
-        FinishStage(settings, root, thresholds),
+        FinishStage(settings, root),
     ]
 
 

@@ -14,6 +14,7 @@ from realmaster.errors import DataError
 from realmaster.pairs.journal import Entry, idle_share, read_runs
 from realmaster.pairs.pair_set import PairSet
 from realmaster.pairs.planning import read_plan
+from realmaster.pairs.record import Record
 from realmaster.pairs.stage import STAGES
 from realmaster.pairs.thresholds import rule_of
 
@@ -108,7 +109,7 @@ def read_status(root: str) -> Status:
         num_rejected=sum(not record.accepted for record in records),
         num_failed=len(failed),
         under_way=_under_way(pairs, finished),
-        reasons=dict(Counter(rule_of(record.reason or "") for record in records if not record.accepted).most_common()),
+        reasons=dict(Counter(_rule(record) for record in records if not record.accepted).most_common()),
         failures=dict(Counter(f"{failure.stage}: {failure.reason}" for failure in failed.values()).most_common()),
         stages=_stages(entries),
         share_without_models=idle_share(runs),
@@ -118,6 +119,11 @@ def read_status(root: str) -> Status:
         unusable=plan.unusable,
         missing=plan.missing,
     )
+
+
+def _rule(record: Record) -> str:
+    rule = rule_of(record.reason or "")
+    return rule if record.rejected_at is None else f"{record.rejected_at}: {rule}"
 
 
 def _under_way(pairs: PairSet, finished: set[str]) -> dict[str, int]:

@@ -5,6 +5,7 @@ Separate from measuring, so that `realmaster pairs filter` can decide again in a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -69,7 +70,7 @@ def decide(scores: Mapping[str, float], thresholds: Thresholds) -> tuple[str, ..
 
 def rule_of(reason: str) -> str:
     """Name the rule behind a reason, without its numbers: reasons are counted by rule."""
-    return reason.partition(":")[0]
+    return re.split(r":| by [\d.]", re.sub(r"^keyframe \d+: ", "", reason))[0]
 
 
 def in_words(reasons: tuple[str, ...]) -> str | None:

@@ -31,6 +31,7 @@ class PackedClip:
     engine: Path
     camera: Path
     caption: str
+    split: object = None  # as it was written
 
 
 def write_shards(store: Store, records: Sequence[Record], output: Path, *, shard_bytes: int) -> str:
@@ -66,11 +67,10 @@ def write_shards(store: Store, records: Sequence[Record], output: Path, *, shard
     return "pairs-000000.tar" if number == 0 else f"pairs-{{000000..{number:06d}}}.tar"
 
 
-def read_shard(path: Path, folder: Path) -> Iterator[PackedClip]:
+def read_shard(path: Path, folder: Path) -> Iterator[PackedClip | DataError]:
     """Unpack an archive clip by clip into `folder`; members of other names are passed over.
 
-    Raises:
-        DataError: it is no archive, ends early, or a clip lacks one of its looks.
+    An error stands in place of a clip that lacks a look, and at the end of an archive that ends early or is none.
     """
     try:
         with tarfile.open(path) as archive:
@@ -87,7 +87,8 @@ def read_shard(path: Path, folder: Path) -> Iterator[PackedClip]:
                 stream = archive.extractfile(member)
                 assert stream is not None  # it is a file
                 if found[2] in ("txt", "json") and member.size > _MOST_TEXT:
-                    raise DataError(f"{path}: expected a short text {member.name}, got {member.size} bytes: remove it")
+                    yield DataError(f"{path}: expected a short text {member.name}, got {member.size} bytes: remove it")
+                    continue
                 target = folder / f"{clip}.{found[2]}"
                 with target.open("wb") as file:
                     while chunk := stream.read(1 << 20):
@@ -96,30 +97,22 @@ def read_shard(path: Path, folder: Path) -> Iterator[PackedClip]:
             if clip:
                 yield _clip(clip, members, path)
     except (tarfile.TarError, EOFError) as error:
-        raise DataError(
-            f"{path}: expected a whole tar archive, could not read it ({error}): export it again"
-        ) from error
+        yield DataError(f"{path}: expected a whole tar archive, could not read it ({error}): export it again")
 
 
-def _clip(name: str, members: dict[str, Path], archive: Path) -> PackedClip:
+def _clip(name: str, members: dict[str, Path], archive: Path) -> PackedClip | DataError:
     looks = {look: file for kind, file in members.items() for look in ("engine", "camera") if kind.startswith(look)}
     missing = [look for look in ("engine", "camera") if look not in looks]
     if missing:
-        raise DataError(f"{archive}: expected {name}.{missing[0]}.mp4 in it, found none: pack both looks of a clip")
-    return PackedClip(name, looks["engine"], looks["camera"], _caption(members, archive))
-
-
-def _caption(members: dict[str, Path], archive: Path) -> str:
+        return DataError(f"{archive}: expected {name}.{missing[0]}.mp4 in it, found none: pack both looks of a clip")
     try:
-        if "txt" in members:
-            return members["txt"].read_text(encoding="utf-8").strip()
         values = json.loads(members["json"].read_text(encoding="utf-8")) if "json" in members else {}
+        caption = members["txt"].read_text(encoding="utf-8") if "txt" in members else None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(
-            f"{archive}: expected a caption as text or JSON, could not read it ({error}): mend it"
-        ) from error
-    caption = values.get("caption", "") if isinstance(values, dict) else ""
-    return caption.strip() if isinstance(caption, str) else ""
+        return DataError(f"{archive}: expected a caption as text or JSON, could not read it ({error}): mend it")
+    values = values if isinstance(values, dict) else {}
+    caption = str(values.get("caption", "")) if caption is None else caption
+    return PackedClip(name, looks["engine"], looks["camera"], caption.strip(), values.get("split"))
 
 
 def _entry(name: str, size: int) -> tarfile.TarInfo:

@@ -12,6 +12,7 @@ import footage
 from realmaster.data.sources import registry
 from realmaster.data.sources.registry import open_source, open_sources
 from realmaster.data.sources.source import Source, SourceSettings
+from realmaster.data.sources.videos import VideoSource
 from realmaster.errors import ConfigError, MediaError
 from sample_clips import scene, write_clip, write_images
 
@@ -228,3 +229,47 @@ def test_a_reader_of_another_package_is_found_by_its_entry_point(
     assert opened("my-engine", tmp_path, options={"lens": 35}) == ("opened", 35)
     with pytest.raises(ConfigError, match="did you mean my-engine"):
         opened("my-engin", tmp_path)
+
+
+def test_videos_that_differ_by_their_ending_alone_are_two(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.mkv", "b.mp4"):
+        write_clip(tmp_path / name)
+    assert [video.name for video in opened("video", tmp_path).videos()] == ["a.mkv", "a.mp4", "b"]
+
+
+def test_two_cameras_that_would_share_a_name_are_refused(tmp_path: Path) -> None:
+    for camera in ("cam1", "cam2"):
+        for image in write_images(tmp_path / camera, scene(3, 32, 24)).iterdir():
+            image.rename(tmp_path / f"{camera}_{image.name}")
+        (tmp_path / camera).rmdir()
+    with pytest.raises(MediaError, match=r"expected a name for each video.*give each a folder of its own"):
+        opened("sequences", tmp_path)
+
+
+def test_one_damaged_video_is_named_and_the_others_are_offered(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(tmp_path / name)
+    (tmp_path / "b.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "c.mp4").write_bytes(b"no video")
+    source = opened("video", tmp_path)
+    assert [video.name for video in source.videos()] == ["a"]
+    assert isinstance(source, VideoSource)
+    assert "b.txt: expected a caption as UTF-8 text" in source.unusable["b"]
+    assert "c.mp4: expected a video" in source.unusable["c"]
+    root = footage.sail_vos(tmp_path / "set", ("x", "y"))
+    min((root / "x" / "images").iterdir()).write_bytes(b"no picture")
+    assert [video.name for video in opened("sail-vos", root).videos()] == ["y"]
+
+
+def test_what_a_source_warns_of_is_said_when_its_videos_are_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said() -> int:
+        return sum("frame rate" in record.message for record in caplog.records)
+
+    (tmp_path / "set").mkdir()
+    footage.carla(tmp_path / "set")
+    source = opened("carla", tmp_path / "set")
+    assert said() == 0  # a worker that looks through one video says nothing
+    source.videos()
+    assert said() == 1

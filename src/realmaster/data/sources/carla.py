@@ -11,7 +11,6 @@ Separate because only here a colour is a distance.
 
 from __future__ import annotations
 
-import logging
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,8 +26,6 @@ from realmaster.data.sources.image_folders import (
 )
 from realmaster.data.sources.source import Plane, SourceSettings
 from realmaster.errors import ConfigError, MediaError
-
-logger = logging.getLogger(__name__)
 
 FRAME_RATE = 20
 """Frames a second where nobody says: CARLA's usual fixed step of 0.05 s."""
@@ -63,9 +60,9 @@ def open_source(settings: SourceSettings) -> FolderSource:
             f"{root}: expected a CARLA recording, looked for images in {', '.join(_RGB)} up to {_DEEPEST} levels down, "
             "found none: name the folder that holds rgb/"
         )
+    notes, videos = [], []
     if settings.frame_rate is None:
-        logger.warning("%s: CARLA's images carry no frame rate: they were taken as %d a second", root, FRAME_RATE)
-    videos = []
+        notes.append(f"{root}: CARLA's images carry no frame rate: they were taken as {FRAME_RATE} a second")
     for folder, images in recordings.items():
         name = folder.relative_to(root).as_posix() if folder != root else root.resolve().name
         candidates = {
@@ -79,13 +76,13 @@ def open_source(settings: SourceSettings) -> FolderSource:
                 name,
                 tuple(images),
                 Fraction(settings.frame_rate or FRAME_RATE),
-                passes=whole_passes(images, candidates, name),
+                passes=whole_passes(images, candidates, name, notes),
                 split=settings.split,
                 caption=settings.caption,
             )
         )
     readers = {"depth": read_depth, "segmentation": read_segmentation, "instances": read_instances}
-    return FolderSource(videos, readers, read=read_opaque)
+    return FolderSource(videos, readers, read=read_opaque, notes=notes)
 
 
 def read_depth(path: Path) -> Plane:

@@ -47,18 +47,34 @@ class FolderSource:
         *,
         read: ReadImage = read_image,
         size: Callable[[Path], tuple[int, int]] = image_size,
+        notes: Sequence[str] = (),
     ) -> None:
-        """Take the videos, how a pass's file is read, and how an image and its (width, height) are."""
-        self._videos = {video.name: video for video in sorted(videos, key=lambda video: video.name)}
-        self._readers, self._read, self._size = dict(readers), read, size
-
-    def videos(self) -> list[SourceVideo]:
-        """Give the videos by name; the size is that of the first image.
+        """Take the videos, how a pass's file is read, how an image and its (width, height) are, and what to warn of.
 
         Raises:
-            MediaError: a first image cannot be read.
+            MediaError: two videos have one name.
         """
-        return [self._describe(video) for video in self._videos.values()]
+        self._videos = {video.name: video for video in sorted(videos, key=lambda video: video.name)}
+        if len(self._videos) < len(videos):
+            twice = next(video for video in videos if self._videos[video.name] is not video)
+            raise MediaError(
+                f"expected a name for each video, {twice.name} is that of {twice.images[0]} and of "
+                f"{self._videos[twice.name].images[0]}: give each a folder of its own"
+            )
+        self._readers, self._read, self._size, self._notes = dict(readers), read, size, tuple(notes)
+        self.unusable: dict[str, str] = {}
+
+    def videos(self) -> list[SourceVideo]:
+        """Give the videos by name; the size is that of the first image. Those without one are `unusable`."""
+        for note in self._notes:
+            logger.warning("%s", note)
+        found, self.unusable = [], {}
+        for video in self._videos.values():
+            try:
+                found.append(self._describe(video))
+            except MediaError as error:
+                self.unusable[video.name] = str(error)
+        return found
 
     def frames(self, video: str, first: int, count: int) -> Iterator[Frame]:
         """Give frames, uint8 [H, W, 3] each.
@@ -129,19 +145,19 @@ def numbered(files: Sequence[Path]) -> list[Path]:
 
 
 def whole_passes(
-    images: Sequence[Path], candidates: Mapping[str, Mapping[int | None, Path]], video: str
+    images: Sequence[Path], candidates: Mapping[str, Mapping[int | None, Path]], video: str, notes: list[str]
 ) -> dict[str, tuple[Path, ...]]:
-    """Give the passes that have a file for each image, by number; say which others are left out."""
+    """Give the passes that have a file for each image, by number; add to `notes` which others are left out."""
     passes = {}
     for name, files in candidates.items():
         missing = [image for image in images if frame_number(image) not in files]
         if not missing:
             passes[name] = tuple(files[frame_number(image)] for image in images)
         elif files:
-            logger.warning(
-                "%s: the pass %s lacks %d of %d frames, the first is that of %s: it was left out",
-                video, name, len(missing), len(images), missing[0].name,
-            )  # fmt: skip
+            notes.append(
+                f"{video}: the pass {name} lacks {len(missing)} of {len(images)} frames, the first is that of "
+                f"{missing[0].name}: it was left out"
+            )
     return passes
 
 

@@ -12,7 +12,6 @@ read them. Separate because only here those numbers mean what they mean.
 
 from __future__ import annotations
 
-import logging
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,8 +27,6 @@ from realmaster.data.sources.image_folders import (
 )
 from realmaster.data.sources.source import Plane, SailVosOptions, SourceSettings, Split
 from realmaster.errors import MediaError
-
-logger = logging.getLogger(__name__)
 
 FRAME_RATE = 8
 _LISTS: dict[Split, tuple[str, ...]] = {
@@ -59,8 +56,9 @@ def open_source(settings: SourceSettings) -> FolderSource:
             f"{root}: expected SAIL-VOS, looked for VIDEO/images/*.bmp in {len(folders)} folders, found none: name the "
             "folder that holds the videos' folders"
         )
+    notes = []
     if len(images) < len(folders):
-        logger.warning("%s: %d folders have no images/*.bmp and were passed over", root, len(folders) - len(images))
+        notes.append(f"{root}: {len(folders) - len(images)} folders have no images/*.bmp and were passed over")
     splits = _splits(root, options)
     if splits and not {folder.name for folder in images} & set(splits):
         raise MediaError(f"{root}: expected videos that the lists name, found none of {len(splits)}: check the lists")
@@ -70,7 +68,7 @@ def open_source(settings: SourceSettings) -> FolderSource:
             folder.name,
             tuple(files),
             rate,
-            passes=_passes(folder, files),
+            passes=_passes(folder, files, notes),
             split=settings.split or splits.get(folder.name),
             caption=settings.caption,
         )
@@ -78,7 +76,7 @@ def open_source(settings: SourceSettings) -> FolderSource:
         if not splits or settings.split is not None or folder.name in splits
     ]
     readers = {"depth": read_depth, "instances": read_instances}
-    return FolderSource(videos, readers, read=read_opaque)
+    return FolderSource(videos, readers, read=read_opaque, notes=notes)
 
 
 def read_depth(path: Path) -> Plane:
@@ -111,14 +109,14 @@ def read_instances(path: Path) -> Plane:
     return _array(path)
 
 
-def _passes(folder: Path, images: list[Path]) -> dict[str, tuple[Path, ...]]:
+def _passes(folder: Path, images: list[Path], notes: list[str]) -> dict[str, tuple[Path, ...]]:
     depth = by_number(list((folder / "depth").glob("*.npy")))
     matrices = by_number(list((folder / "rage_matrices").glob("*.npz")))
     candidates = {
         "depth": {number: file for number, file in depth.items() if number in matrices},
         "instances": by_number(list((folder / "visible").glob("*.npy"))),
     }
-    return whole_passes(images, candidates, folder.name)
+    return whole_passes(images, candidates, folder.name, notes)
 
 
 def _splits(root: Path, options: SailVosOptions) -> dict[str, Split]:

@@ -13,7 +13,6 @@ Separate from the other readers because here nothing but names tells what belong
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -34,12 +33,10 @@ from realmaster.data.sources.image_folders import (
     read_opaque,
     whole_passes,
 )
-from realmaster.data.sources.source import Frame, Plane, SequenceOptions, SourceSettings
+from realmaster.data.sources.source import Frame, Plane, SequenceOptions, SourceSettings, is_pair_set
 from realmaster.errors import MediaError
 from realmaster.media.images import READABLE, image_size, read_image
 from realmaster.media.sequences import DEFAULT_IMAGE_RATE
-
-logger = logging.getLogger(__name__)
 
 _COLOUR_WORDS = {"finalimage", "final", "image", "combined", "beauty", "rgb", "rgba", "color", "colour", "lit"}
 _PASS_WORDS = {
@@ -83,8 +80,9 @@ def open_source(settings: SourceSettings) -> FolderSource:
             f"{root}: expected numbered images ({', '.join(READABLE)}) up to {_DEEPEST} levels down, such as "
             f"Shot.0001.png, found {', '.join(shown)}: name the folder that holds them"
         )
+    notes = []
     if settings.frame_rate is None:
-        logger.warning("%s: images carry no frame rate: they were taken as %d a second", root, DEFAULT_IMAGE_RATE)
+        notes.append(f"{root}: images carry no frame rate: they were taken as {DEFAULT_IMAGE_RATE} a second")
     rate = Fraction(settings.frame_rate or DEFAULT_IMAGE_RATE)
     videos = []
     for sequence in pictures:
@@ -93,7 +91,7 @@ def open_source(settings: SourceSettings) -> FolderSource:
         others = [other for other in found if other.place == sequence.place and other.shows in _PASS_WORDS]
         own = [other for other in others if other.rest == sequence.rest] or (others if len(beside) == 1 else [])
         candidates = {other.shows: by_number(other.files) for other in own}
-        passes = whole_passes(sequence.files, candidates, name)
+        passes = whole_passes(sequence.files, candidates, name, notes)
         if sequence.files[0].suffix.lower() == ".exr" and not _is_plain_exr(sequence.files[0]):
             inside = exr_layers.passes_in(exr_layers.channel_names(sequence.files[0]))
             passes = dict.fromkeys(inside, sequence.files) | passes
@@ -106,7 +104,7 @@ def open_source(settings: SourceSettings) -> FolderSource:
         "instances": partial(read_labels, name="instances"),
         "segmentation": partial(read_labels, name="segmentation"),
     }
-    return FolderSource(videos, readers, read=read_picture, size=image_size)
+    return FolderSource(videos, readers, read=read_picture, size=image_size, notes=notes)
 
 
 def read_picture(path: Path) -> Frame:
@@ -177,7 +175,7 @@ def _folders(folder: Path, depth: int) -> Iterable[Path]:
     yield folder
     if depth < _DEEPEST:
         for child in sorted(folder.iterdir()):
-            if child.is_dir() and not child.name.startswith("."):
+            if child.is_dir() and not child.name.startswith(".") and not is_pair_set(child):
                 yield from _folders(child, depth + 1)
 
 

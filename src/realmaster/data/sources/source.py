@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -72,7 +73,10 @@ class SourceVideo:
 
 
 class Source(Protocol):
-    """Footage by name. Opening one reads names and headers, not pictures."""
+    """Footage by name. Opening one reads names and headers, not pictures.
+
+    A source may have `unusable`: videos that `videos` found and could not describe, by name, with the reason.
+    """
 
     def videos(self) -> Sequence[SourceVideo]:
         """Give the videos, always in the same order.
@@ -94,6 +98,11 @@ class Source(Protocol):
         Raises:
             MediaError: the video has no such pass, or it cannot be read.
         """
+
+
+def is_pair_set(folder: Path) -> bool:
+    """Say whether a folder is a set of pairs: what was made from footage is no footage."""
+    return (folder / "records").is_dir() and (folder / "videos").is_dir()
 
 
 class SailVosOptions(Settings):

@@ -6,13 +6,14 @@ in a text file of the same name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from realmaster.data.manifest import read_manifest
-from realmaster.data.sources.source import Frame, Plane, SourceSettings, SourceVideo
+from realmaster.data.sources.source import Frame, Plane, SourceSettings, SourceVideo, is_pair_set
 from realmaster.errors import ConfigError, MediaError
 from realmaster.media.reader import open_clip
 
@@ -22,7 +23,7 @@ VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 @dataclass(frozen=True)
 class _File:
     path: Path
-    caption: str | None
+    caption: str | None = None  # None: in a text file beside it, perhaps
 
 
 class VideoSource:
@@ -31,15 +32,18 @@ class VideoSource:
     def __init__(self, files: dict[str, _File], settings: SourceSettings) -> None:
         """Take the files by the names of their videos."""
         self._files, self._settings = files, settings
+        self.unusable: dict[str, str] = {}
         self._rates: dict[str, Fraction] = {}  # a probe reads every packet: once a file is enough
 
     def videos(self) -> list[SourceVideo]:
-        """Give the videos by name; each file's packets are read for its length.
-
-        Raises:
-            MediaError: a file is no video.
-        """
-        return [self._describe(name, file) for name, file in sorted(self._files.items())]
+        """Give the videos by name; each file's packets are read for its length. Those that cannot be are `unusable`."""
+        found, self.unusable = [], {}
+        for name, file in sorted(self._files.items()):
+            try:
+                found.append(self._describe(name, file))
+            except MediaError as error:
+                self.unusable[name] = str(error)
+        return found
 
     def frames(self, video: str, first: int, count: int) -> Iterator[Frame]:
         """Give frames, uint8 [H, W, 3] each.
@@ -86,6 +90,7 @@ class VideoSource:
         return self._rates[video]
 
     def _describe(self, name: str, file: _File) -> SourceVideo:
+        caption = _caption_beside(file.path) if file.caption is None else file.caption
         with open_clip(file.path, image_rate=self._image_rate) as clip:
             info = clip.info
             num_frames = info.num_frames
@@ -99,7 +104,7 @@ class VideoSource:
             info.height,
             info.width,
             split=self._settings.split,
-            caption=file.caption if file.caption is not None else self._settings.caption,
+            caption=self._settings.caption if caption is None else caption,
         )
 
 
@@ -112,9 +117,9 @@ def open_videos(settings: SourceSettings) -> VideoSource:
     _no_options(settings)
     path = Path(settings.path)
     if path.is_file():
-        return VideoSource({path.stem: _File(path, _caption_beside(path))}, settings)
+        return VideoSource({path.stem: _File(path)}, settings)
     if path.is_dir():
-        root, files = path, [file for file in path.rglob("*") if _is_video(file)]
+        root, files = path, [file for file in path.rglob("*") if _is_video(file) and not _is_made(file, path)]
         looked_for = f"files ending in {', '.join(VIDEOS)}"
     else:
         fixed = next((i for i, part in enumerate(path.parts) if set("*?[") & set(part)), None)
@@ -127,8 +132,7 @@ def open_videos(settings: SourceSettings) -> VideoSource:
         looked_for = "videos by this pattern"
     if not files:
         raise MediaError(f"{path}: expected footage, looked for {looked_for}, found none: check the path")
-    named = {file.relative_to(root).with_suffix("").as_posix(): file for file in sorted(files)}
-    return VideoSource({name: _File(file, _caption_beside(file)) for name, file in named.items()}, settings)
+    return VideoSource({name: _File(file) for name, file in _named(root, files).items()}, settings)
 
 
 def open_manifest(settings: SourceSettings) -> VideoSource:
@@ -142,20 +146,37 @@ def open_manifest(settings: SourceSettings) -> VideoSource:
     for row in read_manifest(settings.path):
         files.setdefault(row.reference_video, row.caption)
     root = Path(settings.path) if Path(settings.path).is_dir() else Path(settings.path).parent
-    named = {}
-    for file, caption in files.items():
-        name = file.relative_to(root) if file.is_relative_to(root) else Path(*file.parts[-2:])
-        named[name.with_suffix("").as_posix()] = _File(file, caption)
-    return VideoSource(named, settings)
+    return VideoSource({name: _File(file, files[file]) for name, file in _named(root, list(files)).items()}, settings)
 
 
 def _is_video(file: Path) -> bool:
     return file.suffix.lower() in VIDEOS and not file.name.startswith(".") and file.is_file()
 
 
+def _is_made(file: Path, root: Path) -> bool:
+    """Say whether a file lies in a set of pairs below the folder of the footage."""
+    return any(is_pair_set(folder) for folder in file.parents if folder.is_relative_to(root) and folder != root)
+
+
+def _named(root: Path, files: Sequence[Path]) -> dict[str, Path]:
+    """Name videos by their paths without the ending, and with it where two would be called alike."""
+    names: dict[Path, Path] = {}
+    for file in sorted(files):
+        names[file] = file.relative_to(root) if file.is_relative_to(root) else Path(*file.parts[-2:])
+    count = Counter(name.with_suffix("") for name in names.values())
+    return {
+        (name if count[name.with_suffix("")] > 1 else name.with_suffix("")).as_posix(): file
+        for file, name in names.items()
+    }
+
+
 def _caption_beside(file: Path) -> str | None:
     text = file.with_suffix(".txt")
-    return text.read_text(encoding="utf-8").strip() if text.is_file() else None
+    try:
+        return text.read_text(encoding="utf-8").strip() if text.is_file() else None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise MediaError(f"{text}: expected a caption as UTF-8 text, could not read it ({reason}): mend it") from error
 
 
 def _no_options(settings: SourceSettings) -> None:
