@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from realmaster.data.frames import load_pairs
+from realmaster.data.frames import Pair, load_pairs
 from realmaster.media.writer import ClipWriter
 from realmaster.models.adapter import read_metadata
 from realmaster.models.loading import load_parts
@@ -17,7 +17,7 @@ from realmaster.models.reference import ReferenceAttention
 from realmaster.models.vace import condition_channels, grow_vace
 from realmaster.training.captions import WEATHER, all_captions, vary_caption
 from realmaster.training.initialise import start_copying, start_local, start_reading
-from realmaster.training.nano import NanoRecipe, hold_out, scene_of, train_nano
+from realmaster.training.nano import NanoRecipe, crossed, hold_out, scene_of, train_nano
 from realmaster.training.transformer import pixel_metric, shown_error
 from realmaster.types import ClipInfo
 
@@ -103,6 +103,30 @@ def test_a_scene_is_never_both_trained_and_validated_on(pairs: Path) -> None:
     assert len(held) == 4
     assert len(kept) == 56
     assert not {scene_of(p) for p in kept} & {scene_of(p) for p in held}
+
+
+def test_a_render_is_trained_with_the_photographs_of_its_scene_in_other_weathers(pairs: Path) -> None:
+    (pair, *_) = load_pairs([pairs], "train")
+
+    def row(seed: int, engine: str, camera: str, level: int) -> Pair:
+        named = replace(
+            pair.row, name=f"{seed:05d}_street", engine_weather=engine, camera_weather=camera, caption=camera
+        )
+        return Pair(named, np.full_like(pair.engine, level), np.full_like(pair.camera, level + 1))
+
+    clear, rain, both, other = (
+        row(1, "clear", "clear", 10),
+        row(1, "rain", "rain", 20),
+        row(2, "clear", "rain", 30),
+        row(2, "clear", "clear", 40),
+    )
+    made = crossed([clear, rain, both, other])
+    assert [(p.row.weathers, p.row.caption, p.engine.max(), p.camera.max()) for p in made] == [
+        (("clear", "rain"), "rain", 10, 21),
+        (("rain", "clear"), "clear", 20, 11),
+    ]
+    assert {scene_of(p) for p in made} == {"00001"}
+    assert crossed([*made, clear, rain]) == []
 
 
 def test_the_reference_step_moves_the_weights_of_the_base(trained: Path) -> None:

@@ -52,6 +52,9 @@ class NanoRecipe(Settings):
 
     size: tuple[int, int] = Field((72, 128), description="height and width in pixels at which nano works")
     device: str = Field("auto", description="cpu, cuda, or auto: the fastest there is")
+    cross_scenes: bool = Field(
+        True, description="train each render with the photographs of its scene in other weathers too; geometry agrees"
+    )
     sizes: NanoSizes = NanoSizes()
     autoencoder: AutoencoderSettings = AutoencoderSettings()
     base: FlowSettings = FlowSettings()
@@ -83,6 +86,7 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
     wanted = {part for part in only or PARTS if not (parts / PARTS[part]).exists()}
     device = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     kept, _ = hold_out(load_pairs(folders, "train"))  # the test split is never looked at
+    both_looks = kept + crossed(kept) if recipe.cross_scenes else kept
     small, small_held_out = hold_out(load_pairs(folders, "train", size=recipe.size))
     if "autoencoder" in wanted:
         model = train_autoencoder(
@@ -103,13 +107,13 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
     if "reference" in wanted:
         models = load_parts(parts, device=device)
         models.transformer.requires_grad_(True)
-        train_reference(models, kept, small_held_out, output / "reference", recipe.reference)
+        train_reference(models, both_looks, small_held_out, output / "reference", recipe.reference)
         _save(models.transformer, parts / "transformer_reference")
     if "lora" in wanted:
-        _train_lora(parts, kept, small_held_out, output, "lora", recipe.lora, device=device)
+        _train_lora(parts, both_looks, small_held_out, output, "lora", recipe.lora, device=device)
     if "editor" in wanted:  # the same on single frames: anchors of the pair pipeline
         single = [replace(pair, engine=pair.engine[:1], camera=pair.camera[:1]) for pair in small_held_out]
-        _train_lora(parts, kept, single, output, "editor", recipe.editor, device=device)
+        _train_lora(parts, both_looks, single, output, "editor", recipe.editor, device=device)
     if "vace" in wanted:
         models = load_parts(parts, device=device)
         _save(train_vace(models, kept, small_held_out, output / "vace", recipe.vace), parts / "transformer_vace")
@@ -144,6 +148,28 @@ def hold_out(pairs: Sequence[Pair], every: int = 12) -> tuple[list[Pair], list[P
     scenes = sorted({scene_of(pair) for pair in pairs})
     held = set(scenes[every - 1 :: every])
     return [p for p in pairs if scene_of(p) not in held], [p for p in pairs if scene_of(p) in held]
+
+
+def crossed(pairs: Sequence[Pair]) -> list[Pair]:
+    """Pair renders with the photographs of their scene in other weathers: the same shapes, the other caption.
+
+    `realmaster render` draws a scene's geometry from its seed alone, so that rows of one seed and size agree in it.
+    """
+    known = {(scene_of(pair), pair.row.engine_weather, pair.row.camera_weather) for pair in pairs}
+    found = []
+    for first in pairs:
+        for second in pairs:
+            names = (scene_of(first), first.row.engine_weather, second.row.camera_weather)
+            if scene_of(second) == names[0] and names not in known and first.engine.shape == second.camera.shape:
+                known.add(names)
+                row = replace(
+                    second.row,
+                    name=f"{first.row.name}_{second.row.camera_weather}",
+                    engine=first.row.engine,
+                    engine_weather=first.row.engine_weather,
+                )
+                found.append(Pair(row, first.engine, second.camera))
+    return found
 
 
 def scene_of(pair: Pair) -> str:
