@@ -28,7 +28,7 @@ def status_lines(status: Status) -> list[str]:
         left = f", {tqdm.format_interval(status.seconds_left)} left" if status.seconds_left is not None else ""
         lines.append(f"lately {status.clips_per_hour:,.0f} clips an hour{left}")
     if status.stages:
-        lines.append("stage       clips  clips/h of a worker  share of time  within models")
+        lines.append("stage       clips  clips/h of a worker  share of work  within models")
         total = sum(rate.seconds for rate in status.stages.values()) or 1.0
         for name, rate in status.stages.items():
             within = rate.model_seconds / rate.seconds if rate.seconds > 0 else 0.0
