@@ -45,7 +45,9 @@ class VaceSettings(Settings):
 
     layers: tuple[int, ...] = Field((0, 2, 4), description="blocks of the base that get a hint, 0 among them")
     flow: FlowSettings = FlowSettings(
-        loop=LoopSettings(num_steps=3000, learning_rate=8e-4, warmup_steps=100), batch_size=4, num_latent_frames=(2, 4, 4)
+        loop=LoopSettings(num_steps=3000, learning_rate=8e-4, warmup_steps=100),
+        batch_size=4,
+        num_latent_frames=(2, 4, 4),
     )
     controls: tuple[ControlKind | None, ...] = Field(
         ("canny", "canny", "canny", "soft", "grey", None), description="control videos, one drawn for each crop"
