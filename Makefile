@@ -56,7 +56,7 @@ bench: $(READY) ## run every benchmark in benchmarks/ (two need PAIRS=folder); r
 		echo "== $$file"; $(VENV)/bin/python $$file $$pairs $(ARGS) || exit $$?; done
 
 gpu: $(READY) ## the work that needs a GPU: time the full sizes, train nano on PAIRS; exits 2 where there is none
-	@PAIRS="$(PAIRS)" BUDGET="$(BUDGET)" VENV="$(VENV)" sh benchmarks/gpu.sh
+	@PAIRS="$(PAIRS)" BUDGET="$(BUDGET)" PARTS="$(PARTS)" VENV="$(VENV)" sh benchmarks/gpu.sh
 
 nano: $(READY) ## train nano again from a folder of exact pairs: make nano PAIRS=folder; writes runs/nano/
 	@test -d "$(PAIRS)" || { echo "make: expected a folder of exact pairs at '$(PAIRS)', found none: make one with 'realmaster render', then 'make nano PAIRS=folder'" >&2; exit 2; }

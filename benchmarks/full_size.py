@@ -8,7 +8,8 @@
 The forwards: diffusers' own text-to-video, joint by naive concatenation (reference and noisy frames in one sequence,
 timesteps by diffusers' per-token path), our joint, our cached; the training steps of the same, through the trainer's
 own step. Each case builds its own model, so that one that runs out of memory is recorded and the rest go on; the result
-file is written again after every case. Beside each measured peak stands what `realmaster plan` counts for it.
+file is written again after every case, and cases of one day and one setting come together in one file. Beside each
+measured peak stands what `realmaster plan` counts for it.
 
 On a CPU width and tokens shrink together, so that attention keeps its share of the work (0.53) and with it the ratios.
 """
@@ -18,10 +19,11 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import gc
+import json
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +93,10 @@ def forward_case(way: str, option: str = "") -> Case:
     """A denoising forward under one option: compile, fp8, offload; with a cache also that in fp8 or on the host."""
 
     def prepare(setup: Setup, cleanup: ExitStack) -> dict[str, Callable[[], object]]:
-        home = "cpu" if option == "offload" else setup.device
-        model = build(setup.config, torch.device(home), setup.dtype)
+        model = build(setup.config, torch.device(setup.device), setup.dtype)
+        if option == "offload":
+            model.to("cpu")  # made on the device: 14 billion random numbers take a CPU core two minutes
+            torch.cuda.empty_cache()
         if option == "fp8":
             model.enable_layerwise_casting(storage_dtype=FP8, compute_dtype=setup.dtype)
         if option == "offload":
@@ -155,8 +159,11 @@ def naive_joint(model: Any, noisy: Any, reference: Any, timesteps: Any, text: An
     return model(both, timestep=tokens, encoder_hidden_states=text).sample[:, :, noisy.shape[2] :]
 
 
-def training_case(way: str, option: str = "") -> Case:
-    """Forward, backward and optimizer step of a LoRA with gradient checkpointing, as the trainer prepares it."""
+def training_case(way: str, option: str = "", *, offloaded: int = 0) -> Case:
+    """Forward, backward and optimizer step of a LoRA with gradient checkpointing, as the trainer prepares it.
+
+    `offloaded` blocks of the base wait in host memory.
+    """
     adapted = option != "frozen reference"
 
     def prepare(setup: Setup, cleanup: ExitStack) -> dict[str, Callable[[], object]]:
@@ -165,9 +172,14 @@ def training_case(way: str, option: str = "") -> Case:
         from realmaster.training.step import InContextStep, ReferenceSettings
 
         model = build(setup.config, torch.device(setup.device), setup.dtype)
+        if offloaded:
+            model.to("cpu")
+            torch.cuda.empty_cache()
         add_trainable_lora(model, rank=setup.rank, alpha=setup.rank, seed=0)
         model.train()
-        memory = MemorySettings(fp8_base=option == "fp8", compile=option == "compile")
+        memory = MemorySettings(
+            fp8_base=option == "fp8", compile=option == "compile", gradient_checkpointing=True, offload_blocks=offloaded
+        )
         prepare_memory(model, memory, torch.device(setup.device), setup.dtype)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=setup.device != "cpu")
@@ -197,11 +209,12 @@ def training_case(way: str, option: str = "") -> Case:
             adapted_reference=adapted, rank=setup.rank, dtype=dtype_name(setup),
         )  # fmt: skip
         lora = work.kept_bytes // setup.dtype.itemsize * 16
-        return (weights.total + weights.largest_layer + work.peak_bytes - work.kept_bytes + lora) / 1e9
+        away = max(offloaded - 2, 0) * weights.block  # the block that computes and the next one are there
+        return (weights.total - away + weights.largest_layer + work.peak_bytes - work.kept_bytes + lora) / 1e9
 
     counted = way != "naive joint" and option != "compile"
-    name = " ".join(["train", way, *([option] if option else [])])
-    return Case(name, prepare, planned_gb if counted else None)
+    words = [option] * bool(option) + [f"offload {offloaded}"] * bool(offloaded)
+    return Case(" ".join(["train", way, *words]), prepare, planned_gb if counted else None, needs_gpu=offloaded > 0)
 
 
 def autoencoder_case(*, tiled: bool) -> Case:
@@ -229,13 +242,15 @@ def dtype_name(setup: Setup) -> str:
 
 CASES = (  # what is asked for first comes first: a budget cuts the end
     forward_case("plain"), forward_case("cached"), forward_case("joint"), forward_case("naive joint"),
-    training_case("joint"), training_case("cached", "frozen reference"), training_case("plain"),
-    autoencoder_case(tiled=False), autoencoder_case(tiled=True),
+    autoencoder_case(tiled=False),
+    training_case("cached", offloaded=20), training_case("joint", offloaded=20), training_case("plain", offloaded=20),
+    training_case("cached", "frozen reference", offloaded=20), training_case("cached", "fp8"), training_case("plain"),
     forward_case("cached", "compile"), forward_case("plain", "compile"), forward_case("cached", "fp8"),
     forward_case("cached", "fp8 cache"), forward_case("cached", "host cache"), forward_case("cached", "offload"),
-    training_case("cached"), training_case("cached", "fp8"), training_case("joint", "fp8"),
-    training_case("joint", "compile"), training_case("naive joint"), forward_case("plain", "fp8"),
-    forward_case("plain", "offload"), forward_case("joint", "compile"),
+    training_case("joint"), training_case("cached"), training_case("cached", "frozen reference"),
+    training_case("joint", "fp8"), training_case("joint", "compile"), training_case("naive joint"),
+    forward_case("plain", "fp8"), forward_case("plain", "offload"), forward_case("joint", "compile"),
+    autoencoder_case(tiled=True),
 )  # fmt: skip
 
 
@@ -261,9 +276,13 @@ def main(words: list[str] | None = None) -> None:
         },
         "cases": {},
     }
+    name = f"full_size-{'reduced-' if options.device == 'cpu' else ''}{options.device}"
+    result["cases"] = measured_before(options.output / f"{result['date']}-{name}.json", result)
     began = time.perf_counter()
     for case in chosen:
         spent = time.perf_counter() - began
+        if spent > options.budget and case.name in result["cases"]:
+            continue
         if spent > options.budget:
             result["cases"][case.name] = {"skipped": f"the budget of {options.budget:.0f} s is spent"}
         elif case.needs_gpu and options.device == "cpu":
@@ -271,9 +290,7 @@ def main(words: list[str] | None = None) -> None:
         else:
             result["cases"][case.name] = measure(case, setup, options)
         result["ratios"] = compare(result["cases"], setup)
-        path = keep(
-            result, options.output, f"full_size-{'reduced-' if options.device == 'cpu' else ''}{options.device}"
-        )
+        path = keep(result, options.output, name)
         print(f"{case.name:30} {describe(result['cases'][case.name])}", flush=True)
     for name, value in result["ratios"].items():
         words_, bound = TO_REACH.get(name, ("", None))
@@ -288,7 +305,9 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", default=["*"], help="names or patterns; default: all")
     parser.add_argument("--list", action="store_true", help="name the cases and leave")
     parser.add_argument("--budget", type=float, default=float("inf"), help="seconds after which no case is begun")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds after one that is thrown away")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="rounds after one that is thrown away; of a training step on a GPU one"
+    )
     parser.add_argument("--layers", type=int, help="blocks of the transformer; default: all there are")
     parser.add_argument("--frames", type=int, help="pixel frames, 4 n + 1; default: 81, on a CPU 9")
     parser.add_argument("--width", type=int, help="pixels; default: 832, on a CPU 336")
@@ -319,7 +338,11 @@ def set_up(options: argparse.Namespace) -> Setup:
 def measure(case: Case, setup: Setup, options: argparse.Namespace) -> dict[str, Any]:
     """Measure one case; what it raises is its result."""
     on_cpu = options.device == "cpu"
-    gradients = torch.enable_grad() if case.name.startswith("train") else torch.no_grad()
+    is_step = case.name.startswith("train")
+    gradients = torch.enable_grad() if is_step else torch.no_grad()
+    repeats = 1 if is_step and not on_cpu else options.repeats
+    calls: dict[str, Callable[[], object]] | None = None
+    call: Callable[[], object] | None = None
     try:
         with ExitStack() as cleanup, gradients:
             began = time.perf_counter()
@@ -329,14 +352,11 @@ def measure(case: Case, setup: Setup, options: argparse.Namespace) -> dict[str, 
             for call in calls.values():
                 timed(call, options.device)
             found["first_round_seconds"] = time.perf_counter() - began
-            rounds = [
-                {name: timed(call, options.device) for name, call in calls.items()} for _ in range(options.repeats)
-            ]
+            rounds = [{name: timed(call, options.device) for name, call in calls.items()} for _ in range(repeats)]
             for name in calls:
                 found[name] = {
                     clock: statistics.median(turn[name][clock] for turn in rounds) for clock in rounds[0][name]
                 }
-            del calls
         if case.planned_gb is not None and not on_cpu:
             found["planned_peak_gb"] = case.planned_gb(setup)
         return found
@@ -345,10 +365,13 @@ def measure(case: Case, setup: Setup, options: argparse.Namespace) -> dict[str, 
     except Exception as error:  # a case is one of many: the rest is still worth measuring
         return {"failed": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"}
     finally:
+        calls = call = None  # they hold the model, which must be gone before the next one is built
         gc.collect()
         torch.compiler.reset()
         if not on_cpu:
             torch.cuda.empty_cache()
+            with suppress(AttributeError):  # pinned memory that only this case's sizes can use again
+                torch._C._host_emptyCache()
 
 
 def compare(cases: dict[str, Any], setup: Setup) -> dict[str, float]:
@@ -371,6 +394,11 @@ def compare(cases: dict[str, Any], setup: Setup) -> dict[str, float]:
         ("joint_to_naive_joint", joint, naive),
         ("train_cached_to_plain", seconds("train cached", "step"), seconds("train plain", "step")),
         ("train_joint_to_plain", seconds("train joint", "step"), seconds("train plain", "step")),
+        *(
+            (f"train_{way}_to_plain_offload_20", seconds(f"train {way} offload 20", "step"), stock)
+            for way in ("cached", "joint", "cached frozen reference")
+            for stock in [seconds("train plain offload 20", "step")]
+        ),
     ):
         if above is not None and below is not None:
             ratios[name] = above / below
@@ -380,11 +408,20 @@ def compare(cases: dict[str, Any], setup: Setup) -> dict[str, float]:
         around = encode + decode + 2 * first  # type: ignore[operator]
         ratios["four_steps_seconds"] = around + 4 * cached  # type: ignore[operator]
         ratios["forty_guided_steps_seconds"] = around + 80 * cached  # type: ignore[operator]
-    steps = [seconds(f"train {way}", "step") for way in ("joint", "cached", "cached frozen reference")]
-    done = [step for step in steps if step is not None]
+    ours = [name for name in cases if name.startswith(("train joint", "train cached"))]
+    done = [step for step in (seconds(name, "step") for name in ours) if step is not None]
     if done:
         ratios["training_step_seconds"] = min(done)
     return ratios
+
+
+def measured_before(path: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Cases of the same day, device and settings that a result file holds already."""
+    if not path.is_file():
+        return {}
+    before = json.loads(path.read_text("utf-8"))
+    same = all(before.get(key) == result[key] for key in ("device", "versions", "settings"))
+    return {name: found for name, found in before["cases"].items() if same and "skipped" not in found}
 
 
 def describe(found: dict[str, Any]) -> str:

@@ -1,10 +1,14 @@
 #!/bin/sh
-# The work that wants a GPU, one after the other: what this machine can run, the benchmarks at full size, nano's training.
-# `make gpu` calls it. Exits with 2, before anything else, where there is no GPU.
+# The work that wants a GPU: what this machine can run, nano's training, the benchmarks at full size, the tests of it.
+# `make gpu` calls it. Exits with 2, before anything else, where there is no GPU; with 1 at the end if a part failed.
+#   PARTS   which of: doctor nano sizes tests; all by default
 #   PAIRS   folder of exact pairs; without one nano's training is left out
-#   BUDGET  seconds for the benchmark of the full size; cases that would begin later are recorded as skipped
-#   PYTHON  where there is no virtual environment: a Python that finds torch, diffusers, peft and the other packages,
-#           on a machine without a network for example in wheels that were carried there and are named in PYTHONPATH
+#   BUDGET  seconds for the benchmark of the full size, 900 by default; cases that would begin later are recorded as
+#           skipped, and another run on the same day goes on with them
+#   OUT     folder for the results instead of benchmarks/results and runs
+#   PYTHON  where there is no virtual environment: a Python that finds torch, diffusers, transformers, peft, accelerate,
+#           pydantic, click, PyYAML, av and opencv-python-headless; on a machine without a network for example in wheels
+#           that were carried there and are named in PYTHONPATH. Call this file then: `make gpu` wants to install.
 set -eu
 cd "$(dirname "$0")/.."
 python="${VENV:-.venv}/bin/python"
@@ -13,25 +17,39 @@ if [ ! -x "$python" ]; then
     PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
     export PYTHONPATH
 fi
+export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"
 realmaster() {
     "$python" -c 'import sys; from realmaster.cli.main import main; sys.exit(main())' "$@"
+}
+failed=""
+part() { # name, command: one that fails does not take the others with it
+    case " ${PARTS:-doctor nano sizes tests} " in *" $1 "*) ;; *) return 0 ;; esac
+    echo "== $1"
+    name="$1"
+    shift
+    "$@" || failed="$failed $name"
+}
+doctor() {
+    realmaster doctor || echo "(some of it is missing here)"
+    realmaster plan assets/demo/street.mp4 --profile wan2.2-a14b || echo "(see which settings help)"
+}
+nano() {
+    if [ ! -d "${PAIRS:-pairs}" ]; then
+        echo "(no folder of exact pairs at '${PAIRS:-pairs}': nano is not trained; make one with 'realmaster render')"
+        return 0
+    fi
+    realmaster nano train --pairs "${PAIRS:-pairs}" --output "${OUT:-runs}/nano-gpu" --recipe recipes/nano-gpu.yaml
 }
 
 "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || {
     echo "make gpu: expected a CUDA GPU, torch sees none: run it on a machine with one" >&2
     exit 2
 }
-
-echo "== what this machine can run"
-realmaster doctor || echo "(some of it is missing here; the benchmarks need torch, diffusers, peft and accelerate only)"
-realmaster plan assets/demo/street.mp4 --profile wan2.2-a14b || echo "(see which settings help)"
-echo "== the full size"
-"$python" benchmarks/full_size.py --device cuda ${BUDGET:+--budget "$BUDGET"}
-echo "== the reference at its sizes"
-"$python" benchmarks/reference.py --device cuda
-if [ -d "${PAIRS:-pairs}" ]; then
-    echo "== training nano on ${PAIRS:-pairs}"
-    realmaster nano train --pairs "${PAIRS:-pairs}" --output runs/nano-gpu --recipe recipes/nano-gpu.yaml
-else
-    echo "(no folder of exact pairs at '${PAIRS:-pairs}': nano is not trained; make one with 'realmaster render')"
-fi
+part doctor doctor
+part nano nano
+part sizes "$python" benchmarks/full_size.py --device cuda --budget "${BUDGET:-900}" ${OUT:+--output "$OUT"}
+part tests "$python" -m pytest -q tests/models/test_reference_cache.py
+[ -z "$failed" ] || {
+    echo "make gpu: these parts failed:$failed" >&2
+    exit 1
+}

@@ -18,7 +18,7 @@ from diffusers import WanTransformer3DModel
 from realmaster.models.arithmetic import keep_float32
 
 RESULTS = Path(__file__).parents[1] / "results"
-PACKAGES = ("realmaster", "torch", "diffusers", "peft", "accelerate")
+PACKAGES = ("realmaster", "torch", "triton", "diffusers", "peft", "accelerate")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -62,10 +62,12 @@ def describe_place(device: str) -> dict[str, Any]:
     return {
         "date": date.today().isoformat(),
         "device": torch.cuda.get_device_name() if device != "cpu" else processor_name(),
+        **({} if device == "cpu" else {"device_gb": torch.cuda.get_device_properties(0).total_memory / 1e9}),
         "num_cores": os.cpu_count(),
         "num_threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "versions": {"python": platform.python_version()} | {name: installed(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version(), "cuda": torch.version.cuda}
+        | {name: installed(name) for name in PACKAGES},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import weakref
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,49 @@ def test_a_case_that_runs_out_of_memory_is_recorded_and_the_rest_goes_on(
     assert "8.00 GiB" in cases["forward naive joint"]["out_of_memory"]
     assert "forward" in cases["forward plain"]
     assert "decode" in cases["autoencoder"]
+
+
+def test_no_model_is_left_when_the_next_is_built(
+    benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    built: list[Any] = []
+    left: list[bool] = []
+    build = benchmark.build
+
+    def watched(*arguments: Any) -> Any:
+        left.append(any(model() is not None for model in built))
+        model = build(*arguments)
+        built.append(weakref.ref(model))
+        return model
+
+    def too_large(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(benchmark, "build", watched)
+    monkeypatch.setattr(benchmark, "naive_joint", too_large)
+    monkeypatch.setitem(benchmark.PRECISIONS, "float32", torch.bfloat16)  # autocast binds the model to its own forward
+    names = ["train joint", "train naive joint", "train plain", "train cached", "forward plain"]
+    benchmark.main([*SMALL, *names, "--output", str(tmp_path)])
+    cases = kept(tmp_path)["cases"]
+    assert "out_of_memory" in cases["train naive joint"]
+    assert "step" in cases["train joint"]
+    assert left == [False] * 5
+
+
+def test_cases_of_one_day_come_together(benchmark: Any, tmp_path: Path) -> None:
+    for name in ("forward plain", "forward joint"):
+        benchmark.main([*SMALL, name, "--output", str(tmp_path)])
+    measured = kept(tmp_path)["cases"]["forward plain"]
+    assert "forward" in measured
+    benchmark.main([*SMALL, "forward plain", "forward cached", "--budget", "-1", "--output", str(tmp_path)])
+    cases = kept(tmp_path)["cases"]
+    assert cases["forward plain"] == measured
+    assert "forward" in cases["forward joint"]
+    assert "budget" in cases["forward cached"]["skipped"]
+    benchmark.main([*SMALL, "forward joint", "--rank", "8", "--layers", "1", "--output", str(tmp_path)])
+    assert list(kept(tmp_path)["cases"]) == ["forward joint"], "other settings are not compared with these"
 
 
 def test_a_spent_budget_leaves_the_rest_out(benchmark: Any, tmp_path: Path) -> None:

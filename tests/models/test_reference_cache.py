@@ -120,3 +120,16 @@ def test_an_expanded_cache_cannot_be_selected_from(wan) -> None:
 def test_other_storage_is_refused(wan, options, message) -> None:
     with pytest.raises(ConfigError, match=message):
         ReferenceAttention(wan, **options)
+
+
+def test_keys_are_kept_in_the_values_precision_when_the_norm_is_more_precise() -> None:
+    """CUDA's autocast norms in float32; here the norms do so themselves."""
+    wan = tiny_wan(num_layers=2).requires_grad_(False).to(torch.bfloat16)
+    for block in wan.blocks:
+        for norm in (block.attn1.norm_q, block.attn1.norm_k):
+            norm.register_forward_hook(lambda _module, _inputs, normed: normed.float())
+    with ReferenceAttention(wan) as attention:
+        cache = attention.encode(latents(1, seed=5).bfloat16(), text(1).bfloat16())
+        velocity = attention.denoise(latents(1).bfloat16(), TIMESTEPS[:1], text(1).bfloat16(), cache)
+    assert {packed.data.dtype for pair in cache.layers for packed in pair} == {torch.bfloat16}
+    assert velocity.dtype == torch.bfloat16

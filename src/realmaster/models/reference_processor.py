@@ -39,14 +39,17 @@ class StandIn:
         self.original._parallel_config = value
 
     def project(self, attn: Any, hidden_states: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give query, key and value [B, N, heads, head_dim], the first two after norm and rotary positions."""
+        """Give query, key and value [B, N, heads, head_dim], the first two after norm and rotary positions.
+
+        All in the value's precision: CUDA's autocast norms in float32, and keys that are kept would take twice the room.
+        """
         if getattr(attn, "fused_projections", False):
             query, key, value = attn.to_qkv(hidden_states).chunk(3, dim=-1)
         else:
             query, key, value = attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
         query = rotate(attn.norm_q(query).unflatten(2, (attn.heads, -1)), cos, sin)
         key = rotate(attn.norm_k(key).unflatten(2, (attn.heads, -1)), cos, sin)
-        return query, key, value.unflatten(2, (attn.heads, -1))
+        return query.type_as(value), key.type_as(value), value.unflatten(2, (attn.heads, -1))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Attend with the original's back-end, [B, N, heads * head_dim]."""
