@@ -37,7 +37,7 @@ class Settings(BaseModel):
             if first["loc"][-1:] == (KEY,) and first["type"] == "literal_error":
                 names = re.findall(r"'([^']+)'", first["ctx"]["expected"])
                 raise ConfigError(
-                    f"{source}: {where}: unknown setting: {_nearest(str(first['input']), names)}"
+                    f"{source}: {where}: unknown setting: {nearest(str(first['input']), names)}"
                 ) from error
             if first["type"] == "model_type":
                 got = type(first["input"]).__name__
@@ -75,10 +75,11 @@ def _known(cls: type[BaseModel], location: tuple[int | str, ...]) -> str:
         inside_mapping = field is not None and get_origin(field.annotation) is dict
     if model is None:
         return "remove it"
-    return _nearest(str(location[-1]), list(model.model_fields))
+    return nearest(str(location[-1]), list(model.model_fields))
 
 
-def _nearest(name: str, names: list[str]) -> str:
+def nearest(name: str, names: list[str]) -> str:
+    """Say which of some names was probably meant, or which there are."""
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
 

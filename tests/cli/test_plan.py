@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from realmaster.models.profiles import load_profile
+
 
 def test_a_plan_is_printed_before_anything_is_loaded(realmaster: Any, clip: Path) -> None:
     said = realmaster("plan", clip, "--memory", "8", "--tflops", "1")
@@ -64,3 +66,33 @@ def test_a_training_run_is_planned_from_its_config(realmaster: Any, tmp_path: Pa
     assert said.code == 0, said.err
     for words in ("frozen base", "adapter and optimizer", "activations", "5 frames of 128x72", "100 steps"):
         assert words in said.out
+
+
+def test_a_training_plan_is_of_the_settings_as_changed(realmaster: Any, tmp_path: Path) -> None:
+    config = tmp_path / "train.yaml"
+    config.write_text(
+        "profile: wan2.1-1.3b\noutput: run\ndata: {manifest: pairs, encode: {buckets: [128x64x5]}}\n"
+        "experts: {transformer: {num_steps: 100}}\nadapter: {rank: 8}\n"
+    )
+
+    def plan(*words: str) -> dict[str, Any]:
+        said = realmaster("plan", "--training", config, "--memory", "80", "--tflops", "800", "--json", *words)
+        assert said.code == 0, said.err
+        return json.loads(said.out)
+
+    plain = plan()
+    assert plan("--set", "experts.transformer.num_steps=7")["num_steps"] == 7
+    assert plan("--set", "data.encode.buckets=[128x128x5]")["num_tokens"] == 2 * plain["num_tokens"]
+    assert plan("--profile", "wan2.2-a14b")["profile"] == "wan2.2-a14b"
+    half = "{memory.dtype: bfloat16}", "{memory.dtype: float32}"
+    two, four = (plan("--set", f"profile_changes={changes}")["memory_gb"]["frozen base"] for changes in half)
+    assert four > 1.9 * two
+    nano = plan("--profile", "nano", "--model-dir", str(load_profile("nano").folder))
+    assert nano["profile"] == "nano"
+    for word, message in (
+        ("seeed=3", "did you mean seed?"),
+        ("profile_changes={memry.dtype: 1}", "did you mean memory?"),
+    ):
+        said = realmaster("plan", "--training", config, "--memory", "80", "--tflops", "800", "--set", word)
+        assert (said.code, said.err.count("\n")) == (2, 1)
+        assert message in said.err

@@ -26,6 +26,8 @@ def test_a_config_is_refused_in_one_line(checkout: Path, tmp_path: Path, capsys:
     config = checkout / CONFIG
     assert "optimizer.warmup_step" in refused(capsys, config, "--set", "optimizer.warmup_step=3")
     assert "NAME=VALUE" in refused(capsys, config, "--set", "seed")
+    fast = refused(capsys, config, "--set", "experts.transformer.learning_rate=1.0e+38")
+    assert "experts.transformer.learning_rate: input should be less than or equal to 1" in fast
     assert "72x72x6" in refused(capsys, config, "--set", "data.encode.buckets=[72x72x6]", *_places(tmp_path))
 
 
@@ -54,6 +56,8 @@ def test_a_checkpoint_with_a_part_missing_is_named(tmp_path: Path, capsys: pytes
     changes += ("--set", 'data.encode.buckets=["128x64x5"]')
     line = refused(capsys, Path(__file__).parents[2] / CONFIG, *changes, *_places(tmp_path))
     assert "transformer" in line
+    assert "--set model_dir=FOLDER" in line
+    assert "--model-dir" not in line
 
 
 def test_the_list_of_checkpoints_needs_no_data(

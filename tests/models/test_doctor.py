@@ -101,6 +101,23 @@ def test_missing_weights_are_named(profile: profiles.Profile, tmp_path: Path, mo
     assert doctor.missing_weights(profile) == []
 
 
+def test_a_profile_without_its_weights_is_estimated_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALMASTER_MODEL_DIR", str(tmp_path))
+    monkeypatch.setattr(doctor, "inspect_machine", lambda _: MACHINE)
+    monkeypatch.setattr(doctor, "inspect_packages", lambda: PACKAGES)
+    monkeypatch.setattr(doctor, "measure_flops", lambda *_: 1e10)
+    monkeypatch.setattr(doctor, "list_profiles", lambda: ["wan2.2-a14b"])
+    found = doctor.diagnose(tmp_path)
+    (verdict,) = found.profiles
+    assert not verdict.ready
+    assert verdict.memory_gb is not None
+    assert verdict.memory_gb > 20
+    assert verdict.seconds is not None
+    assert {"weights", "memory"} <= {lack.what.split()[0] for lack in found.missing}
+
+
 def test_weights_of_a_published_model_come_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALMASTER_MODEL_DIR", str(tmp_path))
     (lack,) = doctor.missing_weights(profiles.load_profile("wan2.2-a14b"))

@@ -17,6 +17,7 @@ from realmaster.models.machine import Machine
 from realmaster.models.placement import OneAtATime
 from realmaster.models.plan_parts import count_window, lay_out, weigh
 from realmaster.models.profiles import Profile, load_profile
+from realmaster.training.cache_models import load_encoders
 from realmaster.types import VideoShape
 from wan_layout import tiny_transformer, write_wan21, write_wan22
 
@@ -133,6 +134,34 @@ def test_a_missing_part_a_missing_file_and_a_cut_file_are_named(copied: Path) ->
         load_profile_models(profile_at(copied))
     with pytest.raises(MissingWeightsError, match=r"vae, tokenizer, text_encoder, transformer.*--model-dir"):
         load_profile_models(profile_at(copied.parent / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("transformer/config.json", "{"),
+        ("transformer_2/config.json", "[]"),
+        ("transformer/config.json", "{}"),
+        ("vae/config.json", ""),
+        ("vae/config.json", "[]"),
+        ("text_encoder/config.json", "{"),
+        ("text_encoder/config.json", "[]"),
+        ("text_encoder/config.json", "{}"),
+        ("text_encoder/config.json", None),
+        ("tokenizer/tokenizer.json", "{"),
+        ("tokenizer/tokenizer_config.json", "{"),
+    ],
+)
+def test_damaged_settings_are_named_with_their_file(copied: Path, file: str, content: str | None) -> None:
+    (copied / file).unlink()
+    if content is not None:
+        (copied / file).write_text(content)
+    with pytest.raises(MissingWeightsError, match=rf"{file}: expected .*models download") as raised:
+        load_profile_models(profile_at(copied))[0].encode_text(["a street"])
+    assert "\n" not in str(raised.value)
+    if not file.startswith("transformer"):
+        with pytest.raises(MissingWeightsError, match=rf"{file}.*--set model_dir=FOLDER"):
+            load_encoders(profile_at(copied)).encode_text(["a street"])
 
 
 @pytest.mark.parametrize("layout", ["snapshot", "folder"])

@@ -50,9 +50,21 @@ def test_weights_that_are_missing_or_cut_are_named(tmp_path: Path) -> None:
         load_parts(folder)
 
 
+def test_a_size_beyond_the_model_s_positions_is_refused_before_it_is_loaded() -> None:
+    with pytest.raises(ConfigError, match=r"size\.height of at most 2048 pixels, .* nano .* got 4000: lower it"):
+        load_profile_models(load_profile("nano", changes={"size.height": 4000}))
+
+
 def test_a_reference_mode_it_was_not_trained_for_is_refused() -> None:
     with pytest.raises(ConfigError, match="trained with, got joint"):
         load_profile_models(load_profile("nano"), reference="joint")
+    changed = load_profile("nano", changes={"reference.mode": "joint"})
+    with pytest.raises(
+        ConfigError, match=r"expected --set reference\.mode=cached, .* trained with, got joint: leave it out"
+    ):
+        load_profile_models(changed)
+    _, mode = load_profile_models(changed, adapter=changed.folder / "adapter_cached.safetensors")
+    assert mode == "cached"  # the adapter's own goes before the profile's
 
 
 def test_the_lora_beside_nano_loads_over_its_base() -> None:
@@ -78,7 +90,10 @@ def test_settings_change_by_their_dotted_names() -> None:
     [
         ("memory.offload", "NAME=VALUE"),
         ("memory.offload=disk", "memory.offload"),
-        ("memry.offload=group", "no group 'memry'"),
+        ("memry.offload=group", "no group 'memry': did you mean memory?"),
+        ("memory.reference_cach.dtype=bfloat16", "no group 'reference_cach': did you mean reference_cache?"),
+        ("size.width=8000", "size.width: input should be less than or equal to 4320"),
+        ("size.width.pixels=3", "no group 'width': remove it"),
         ("memory.ofload=group", "ofload"),
         ("size.width=[", "as YAML writes it"),
     ],

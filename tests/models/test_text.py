@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from realmaster.models.nano import TextEncoderSizes
-from realmaster.models.text import build_tokenizer, encode_prompts
+from realmaster.models.text import build_tokenizer, describe_cuts, encode_prompts
 
 SIZES = TextEncoderSizes(d_model=16, num_heads=2, vocab_size=400, max_length=12)
 
@@ -40,8 +40,18 @@ def test_case_does_not_matter_and_any_language_is_read(parts: tuple[object, obje
     assert not torch.allclose(other, lower)
 
 
-def test_a_long_prompt_is_cut_with_a_warning(parts: tuple[object, object], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_prompt_is_cut_with_a_warning_that_says_what_to_do(
+    parts: tuple[object, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    prompts = ["rain " * 50, "overcast day", "snow " * 50]
     with caplog.at_level(logging.WARNING), torch.no_grad():
-        embeddings = encode_prompts(*parts, ["rain " * 50], max_length=12)
-    assert embeddings.shape == (1, 12, 16)
-    assert "reads 12" in caplog.text
+        embeddings = encode_prompts(*parts, prompts, max_length=12)
+        (record,) = caplog.records
+        encode_prompts(*parts, prompts, max_length=12, told=set(prompts))
+    assert caplog.records == [record]
+    assert embeddings.shape == (3, 12, 16)
+    assert "reads the first 12: shorten it, what comes first counts (1 more were cut)" in caplog.text
+    assert "sequence-length-is-longer-than-the-specified-maximum" not in parts[0].deprecation_warnings
+    rain, snow = describe_cuts(parts[0], prompts, max_length=12)
+    assert rain.startswith("prompt 'rain rain rain rain rain rain rain ...': it has 51 tokens")
+    assert "'snow" in snow

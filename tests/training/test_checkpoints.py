@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from realmaster.errors import ConfigError, OutputError
+from realmaster.errors import ConfigError, NumericalError, OutputError
+from realmaster.models.adapter_files import write_tensors
 from realmaster.training import checkpoints as module
 from realmaster.training.checkpoints import Checkpoints, as_table
 
@@ -105,6 +106,19 @@ def test_a_disk_with_too_little_room_is_refused_before_anything_is_written(
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=8))
     with pytest.raises(OutputError, match="no space left"):
         save(kept, 10, adapter=lambda folder: pytest.fail("wrote"))
+
+
+def test_weights_that_are_no_numbers_leave_no_checkpoint_and_name_the_last_good_one(tmp_path: Path) -> None:
+    def infinite(folder: Path) -> None:
+        write_tensors({"w": torch.tensor([float("inf")])}, folder / "adapter.safetensors", {})
+
+    kept = Checkpoints(tmp_path / "checkpoints")
+    with pytest.raises(NumericalError, match=r"^expected finite weights at step 1, .* there is none before it: lower"):
+        save(kept, 1, adapter=infinite)
+    save(kept, 1)
+    with pytest.raises(NumericalError, match=r"the last good one is .*/step-00000001: lower learning_rate"):
+        save(kept, 2, adapter=infinite)
+    assert [path.name for path in kept.folder.iterdir()] == ["step-00000001"]
 
 
 def test_what_is_saved_is_no_pickle(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,18 +17,20 @@ import yaml
 from safetensors.torch import load_file
 
 import tiny_run
-from realmaster.errors import ConfigError, MemoryLimitError, MissingExtraError, NumericalError
+from realmaster.errors import AdapterError, ConfigError, MemoryLimitError, MissingExtraError, NumericalError
 from realmaster.evaluation.metrics import psnr
+from realmaster.models.adapter import save_adapters
 from realmaster.models.adapter_metadata import find_adapter, read_metadata
 from realmaster.models.loading import Models, load_profile_models
 from realmaster.models.profiles import load_profile
 from realmaster.training import cache, run_plan, setup
 from realmaster.training.checkpoints import Checkpoints
-from realmaster.training.experts import TrainedExpert
+from realmaster.training.experts import TrainedExpert, find_start
 from realmaster.training.processes import tracker_arguments
 from realmaster.training.run import Trained, train
 from realmaster.training.settings import ExpertSettings, TrainSettings, plan_turns
-from wan_layout import write_wan22
+from tiny_adapters import METADATA, random_lora
+from wan_layout import tiny_transformer, write_wan22
 
 SCRIPT = Path(tiny_run.__file__)
 
@@ -98,6 +101,59 @@ def test_a_checkpoint_holds_an_adapter_of_both_experts_that_says_what_it_is_for(
     assert told.base_model == "Wan-AI/Wan2.2-T2V-A14B-Diffusers"
     assert [(size.num_frames, size.height, size.width) for size in told.sizes] == [(5, 32, 48)]
     assert told.data_digest
+
+
+@pytest.mark.parametrize("given", ["", "adapter", "adapter_high_noise.safetensors", "adapter_low_noise.safetensors"])
+def test_each_expert_begins_from_its_own_file(place: Place, both: Trained, given: str) -> None:
+    barely = {name: {"num_steps": 1, "learning_rate": 1e-20} for name in TWO}
+    start = {"start_from": str(both.newest.folder / given)}
+    trained = place.train(f"from-{given}", experts=barely, adapter=start, checkpoints={"every": 9})
+    before, after = find_adapter(both.newest.folder), find_adapter(trained.newest.folder)
+    for expert in TWO:
+        old, new = load_file(before[expert]), load_file(after[expert])
+        assert all(torch.allclose(old[key], value, atol=1e-6) for key, value in new.items())
+
+
+def settings_from(place: Place, start: Path, **changes: Any) -> tuple[TrainSettings, Any]:
+    values = place.values("start", **changes)
+    values["adapter"] = {**values["adapter"], "start_from": str(start)}
+    settings = TrainSettings.from_mapping(values, source="test")
+    return settings, load_profile(settings.profile, model_dir=place.wan, changes=settings.profile_changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"profile": "wan2.1-1.3b"}, r"base 'wan2\.1-1\.3b', got one for 'wan2\.2-a14b'"),
+        ({"reference": {"mode": "joint"}}, r"reference\.mode joint .*, got cached: set reference\.mode to cached"),
+        ({"data": {"encode": {"reference_scale": 2}}}, r"reference_scale 2 .*, got 1"),
+        ({"adapter": {"rank": 8}}, r"adapter\.rank 8 .*, got 4: set adapter\.rank to 4"),
+        ({"adapter": {"alpha": 8}}, r"adapter\.alpha 8 .*, got 4"),
+    ],
+    ids=["base", "mode", "scale", "rank", "alpha"],
+)
+def test_an_adapter_that_cannot_be_begun_from_is_refused(
+    place: Place, both: Trained, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((AdapterError, ConfigError), match=message) as raised:
+        find_start(*settings_from(place, both.newest.folder, **changes))
+    assert "\n" not in str(raised.value)
+
+
+def test_half_an_adapter_is_no_beginning(
+    place: Place, both: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone = Path(shutil.copy(find_adapter(both.newest.folder)["transformer"], tmp_path))
+    with pytest.raises(AdapterError, match=r"adapter_low_noise\.safetensors beside adapter_high_noise"):
+        find_start(*settings_from(place, alone, experts=TWO))
+    assert list(find_start(*settings_from(place, alone))) == ["transformer"]
+    experts = {"transformer": tiny_transformer(0), "transformer_2": random_lora(tiny_transformer(1))}
+    (only,) = save_adapters(experts, tmp_path / "low", METADATA.model_copy(update={"reference": "cached"}))
+    with pytest.raises(AdapterError, match=r"this run trains \(transformer\), got the low-noise expert's"):
+        find_start(*settings_from(place, only))
+    found = find_start(*settings_from(place, only, experts=TWO))
+    assert found == {"transformer_2": only}
+    assert "no file of the high-noise (or only) expert: transformer begins anew" in caplog.text
 
 
 def test_the_adapter_of_a_checkpoint_is_what_inference_loads(place: Place, both: Trained) -> None:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("input", required=False)
-@click.option("--profile", default="nano", show_default=True, help="Which models; `realmaster doctor` lists them.")
-@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a setting of the profile.")
+@click.option("--profile", help="Which models; `realmaster doctor` lists them.  [default: nano, or CONFIG's]")
+@click.option(
+    "--set", "words", multiple=True, metavar="NAME=VALUE", help="Change a setting of the profile, or of CONFIG."
+)
 @click.option("--model-dir", type=click.Path(path_type=Path), help="Folder of the weights.  [default: the hub's cache]")
 @click.option("--training", type=click.Path(path_type=Path), metavar="CONFIG", help="Plan this training run instead.")
 @click.option("--device", type=Device(), help="cpu, cuda, cuda:1 or mps.  [default: the fastest there is]")
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 def command(
     input: str | None,
-    profile: str,
-    changes: tuple[str, ...],
+    profile: str | None,
+    words: tuple[str, ...],
     model_dir: Path | None,
     training: Path | None,
     device: str | None,
@@ -50,10 +52,12 @@ def command(
     from realmaster.models.profiles import load_profile, read_changes
 
     if training is not None:
-        _plan_training(training, device, memory, tflops, as_json=as_json)
+        given = {"profile": profile, "model_dir": model_dir}
+        changes = read_changes(words) | {name: value for name, value in given.items() if value is not None}
+        _plan_training(training, changes, device, memory, tflops, as_json=as_json)
         return
     assert input is not None
-    chosen = load_profile(profile, model_dir=model_dir, changes=read_changes(changes))
+    chosen = load_profile(profile or "nano", model_dir=model_dir, changes=read_changes(words))
     clip = _measure(input)
 
     from realmaster.models.plan import plan_translation, require_memory
@@ -134,15 +138,21 @@ def figure(value: float) -> str:
 
 
 def _plan_training(
-    path: Path, device: str | None, memory: float | None, tflops: float | None, *, as_json: bool
+    path: Path,
+    changes: dict[str, Any],
+    device: str | None,
+    memory: float | None,
+    tflops: float | None,
+    *,
+    as_json: bool,
 ) -> None:
     from realmaster.models.plan_training import require_training_memory
     from realmaster.models.profiles import load_profile
     from realmaster.training.run_plan import plan_run
     from realmaster.training.settings import TrainSettings
 
-    settings = TrainSettings.from_yaml(path)
-    profile = load_profile(settings.profile, model_dir=settings.model_dir)
+    settings = TrainSettings.read(path, changes)
+    profile = load_profile(settings.profile, model_dir=settings.model_dir, changes=settings.profile_changes)
     name, available, flops = _find_device(device, memory, tflops, settings.memory.dtype or profile.memory.dtype)
     plan = plan_run(settings, profile, device=name, available_gb=available, flops_per_second=flops)
     values = {**asdict(plan), "seconds_total": plan.seconds_total, "fits": plan.fits}

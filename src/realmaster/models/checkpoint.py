@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from realmaster.errors import MissingWeightsError
 
 MODEL_DIR = "REALMASTER_MODEL_DIR"
+FETCH = "fetch this file again with `realmaster models download`"
 
 
 def find_checkpoint(name: str, *, folder: Path | None, hub: str | None, revision: str | None) -> Path:
@@ -67,10 +69,10 @@ def check_revision(folder: Path, *, hub: str | None, revision: str | None) -> No
 
 
 def check_parts(folder: Path, parts: Iterable[str], *, remedy: str) -> None:
-    """Refuse a checkpoint with a part missing or a file cut short.
+    """Refuse a checkpoint with a part missing, a damaged `config.json`, or a file cut short.
 
     Raises:
-        MissingWeightsError: naming every part that is not there, or the first file that is missing or cut short.
+        MissingWeightsError: naming every part that is not there, or the first file that is missing, damaged or cut.
     """
     parts = list(parts)
     absent = [part for part in parts if not (folder / part).is_dir()]
@@ -83,8 +85,48 @@ def check_parts(folder: Path, parts: Iterable[str], *, remedy: str) -> None:
             )
         if part == "tokenizer":
             continue
+        read_config(folder / part / "config.json", remedy=remedy)
         for file in list_weights(folder / part, remedy=remedy):
             _check_whole(file, remedy)
+
+
+def read_config(path: Path, *, needs: Iterable[str] = (), remedy: str = FETCH) -> dict[str, Any]:
+    """Read the settings of a part of a checkpoint (`config.json`); those in `needs` have to be there.
+
+    Raises:
+        MissingWeightsError: the file is missing or damaged; the message names it and says `remedy`.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise MissingWeightsError(f"{path}: expected readable settings, got none ({reason}): {remedy}") from error
+    if not isinstance(values, dict):
+        raise MissingWeightsError(f"{path}: expected settings, NAME: VALUE, got a {type(values).__name__}: {remedy}")
+    if absent := [name for name in needs if name not in values]:
+        raise MissingWeightsError(f"{path}: expected settings with {absent[0]}, there is none: {remedy}")
+    return values
+
+
+@contextmanager
+def readable(folder: Path, parts: Sequence[str], *, remedy: str) -> Iterator[None]:
+    """Read parts of a checkpoint within: what the libraries cannot read becomes one line with the damaged file.
+
+    Raises:
+        MissingWeightsError: naming the settings that are damaged, else the folder, and saying `remedy`.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        for file in (file for part in parts for file in sorted((folder / part).glob("*.json"))):
+            read_config(file, remedy=remedy)
+        where = folder / parts[0] if len(parts) == 1 else folder
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise MissingWeightsError(
+            f"expected whole weights in {where}, could not read them ({reason}): {remedy}"
+        ) from error
 
 
 def list_weights(part: Path, *, remedy: str) -> list[Path]:

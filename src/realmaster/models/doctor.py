@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from realmaster.errors import RealMasterError
 from realmaster.models.machine import Machine, Package, inspect_machine, inspect_packages, measure_flops
 from realmaster.models.profiles import Profile, list_profiles, load_profile
 from realmaster.types import VideoShape
@@ -68,11 +69,15 @@ def diagnose(folder: Path) -> Diagnosis:
         profile = load_profile(name)
         absent = missing_weights(profile)
         lacks += absent
-        if absent or not works:
+        if not works:
             verdicts.append(ProfileVerdict(name, profile.purpose, device, None, None, ready=False))
             continue
         available = machine.accelerators[0].memory_gb if machine.accelerators else machine.free_memory_gb
-        memory, seconds = estimate(profile, device, available_gb=available, flops=flops)
+        try:
+            memory, seconds = estimate(profile, device, available_gb=available, flops=flops)
+        except RealMasterError:  # its parts are not known without its files
+            verdicts.append(ProfileVerdict(name, profile.purpose, device, None, None, ready=False))
+            continue
         if memory > available:
             lacks.append(
                 Lack(
@@ -81,7 +86,8 @@ def diagnose(folder: Path) -> Diagnosis:
                     f"realmaster plan CLIP --profile {name}",
                 )
             )
-        verdicts.append(ProfileVerdict(name, profile.purpose, device, memory, seconds, ready=memory <= available))
+        ready = memory <= available and not absent
+        verdicts.append(ProfileVerdict(name, profile.purpose, device, memory, seconds, ready=ready))
     return Diagnosis(
         machine=machine,
         gflops=flops / 1e9,

@@ -6,32 +6,33 @@ parts in host memory. What the profile asks of the machine is put into effect by
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from realmaster.errors import ConfigError, MissingWeightsError
+from realmaster.errors import ConfigError
 from realmaster.models.adapter import load_adapters, read_metadata
 from realmaster.models.adapter_stack import stack_loras
 from realmaster.models.causal_conv import use_planar_convolutions
-from realmaster.models.checkpoint import check_parts, check_revision
+from realmaster.models.checkpoint import check_parts, check_revision, read_config, readable
 from realmaster.models.machine_options import apply_options, check_options, check_room, check_sizes, place
 from realmaster.models.placement import OneAtATime
 from realmaster.models.profiles import SHIPPED, Profile, missing_remedy
-from realmaster.models.text import encode_prompts
+from realmaster.models.text import describe_cuts, encode_prompts
 from realmaster.types import VideoShape
 
 logger = logging.getLogger(__name__)
 
 __all__ = ["SHIPPED", "Models", "check_checkpoint", "load_parts", "load_profile_models", "missing_remedy", "no_bars"]
+
+TEXT_SIZES = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads")
+"""What a text encoder's settings have to say: transformers has its own sizes for others, and fills them at random."""
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Models:
     load_text_encoder: Callable[[], Any] | None = None
     drop_text_encoder: bool = False
     reference_adapted: bool = True  # whether the adapter is on while a cached reference is read
+    told: set[str] = field(default_factory=set)  # prompts whose user was told whether they are cut
 
     @property
     def experts(self) -> dict[str, Any]:
@@ -92,12 +94,19 @@ class Models:
             self.swap.bring(name)
         return self.experts[name]
 
+    def tell_cuts(self, *prompts: str) -> list[str]:
+        """Say which prompts will be cut, for whoever shows warnings; `encode_text` then keeps still about them."""
+        self.told.update(prompts)
+        return describe_cuts(self.tokenizer, prompts, max_length=self.max_length)
+
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
         """Encode prompts to [B, L, D]; the text encoder is loaded if it has to be, and dropped if it is to be."""
         if self.text_encoder is None:
             assert self.load_text_encoder is not None, "a text encoder is there, or can be loaded"
             self.text_encoder = self.load_text_encoder()
-        embeddings = encode_prompts(self.tokenizer, self.text_encoder, prompts, max_length=self.max_length)
+        embeddings = encode_prompts(
+            self.tokenizer, self.text_encoder, prompts, max_length=self.max_length, told=self.told
+        )
         if self.drop_text_encoder and self.load_text_encoder is not None:
             self.text_encoder = None
             if self.device.type == "cuda":
@@ -136,7 +145,8 @@ def load_parts(
     home = torch.device("cpu" if transformers_on_host else device)
 
     def load_text_encoder() -> Any:
-        with no_bars():
+        with no_bars(), readable(folder, ("text_encoder",), remedy=remedy):
+            read_config(folder / "text_encoder" / "config.json", needs=TEXT_SIZES, remedy=remedy)
             encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=number_type)
         return encoder.requires_grad_(False).eval().to(device)
 
@@ -145,7 +155,7 @@ def load_parts(
             loaded = _transformer_class(folder / name).from_pretrained(folder / name, torch_dtype=number_type)
         return loaded.requires_grad_(False).eval().to(home)
 
-    try:
+    with readable(folder, ("vae", "tokenizer", *parts.values()), remedy=remedy):
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         autoencoder = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32)
         models = Models(
@@ -159,11 +169,6 @@ def load_parts(
             drop_text_encoder=drop_text_encoder,
             **{name: load_transformer(part) for name, part in parts.items()},
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise MissingWeightsError(
-            f"expected whole weights in {folder}, could not read them ({reason}): {remedy}"
-        ) from error
     if torch.device(device).type == "cpu":
         use_planar_convolutions(models.autoencoder)
     return models
@@ -189,10 +194,12 @@ def load_profile_models(
             own models were trained with another reference mode.
     """
     chosen = adapter or profile.adapter_path
-    if chosen is None and reference not in (None, profile.reference.mode):
+    trained, asked = profile.checkpoint.reference or profile.reference.mode, reference or profile.reference.mode
+    if chosen is None and asked != trained:
+        option = "--set reference.mode" if reference is None else "--reference"
         raise ConfigError(
-            f"expected --reference {profile.reference.mode}, which profile {profile.name!r} was trained with, "
-            f"got {reference}: leave it out, or give an adapter trained {reference}"
+            f"expected {option}{'=' if reference is None else ' '}{trained}, which profile {profile.name!r} was "
+            f"trained with, got {asked}: leave it out, or give an adapter trained {asked}"
         )
     metadata = None if chosen is None else read_metadata(chosen)
     mode = profile.reference.mode if metadata is None else metadata.reference
@@ -231,23 +238,25 @@ def load_profile_models(
     return models, mode
 
 
-def check_checkpoint(profile: Profile, transformers: dict[str, str] | None = None) -> None:
+def check_checkpoint(
+    profile: Profile, transformers: dict[str, str] | None = None, *, remedy: str | None = None
+) -> None:
     """Refuse a profile's checkpoint that is missing, incomplete, of another revision, or does not fit its sizes.
 
     Raises:
         MissingWeightsError, ConfigError: with the file or the setting.
     """
-    names, folder = transformers or profile.transformers, profile.folder
+    names, folder, remedy = transformers or profile.transformers, profile.folder, remedy or missing_remedy(profile)
     check_revision(folder, hub=profile.checkpoint.hub, revision=profile.checkpoint.revision)
-    check_parts(folder, ("vae", "tokenizer", "text_encoder", *names.values()), remedy=missing_remedy(profile))
-    check_sizes(profile, folder, transformer=names["transformer"])
+    check_parts(folder, ("vae", "tokenizer", "text_encoder", *names.values()), remedy=remedy)
+    check_sizes(profile, folder, transformer=names["transformer"], remedy=remedy)
 
 
 def _transformer_class(part: Path) -> Any:
     """Choose the class that a transformer's settings name: Wan's own, or the one with VACE's control branch."""
     import diffusers
 
-    named = json.loads((part / "config.json").read_text(encoding="utf-8")).get("_class_name", "WanTransformer3DModel")
+    named = read_config(part / "config.json").get("_class_name", "WanTransformer3DModel")
     if named not in ("WanTransformer3DModel", "WanVACETransformer3DModel"):
         raise ValueError(f"expected a Wan or VACE transformer, {part.name} is a {named}")
     return getattr(diffusers, named)

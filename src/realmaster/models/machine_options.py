@@ -8,7 +8,6 @@ Which options compose with the reference is written in docs/wan.md; those that d
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from realmaster.errors import ConfigError
+from realmaster.models.checkpoint import FETCH, read_config
 from realmaster.models.context_parallel import check_context_parallel, share_tokens
 from realmaster.models.machine import inspect_machine
 from realmaster.models.memory_settings import MemorySettings
@@ -100,17 +100,27 @@ def check_attention_backend(name: str) -> None:
         ) from error
 
 
-def check_sizes(profile: Profile, folder: Path, *, transformer: str) -> None:
+def check_sizes(profile: Profile, folder: Path, *, transformer: str, remedy: str = FETCH) -> None:
     """Refuse sizes that do not fit the checkpoint in `folder`, whose settings say how its parts divide them.
 
     Raises:
-        ConfigError: with the nearest sizes that do.
+        ConfigError: with the nearest sizes that do, or the most.
+        MissingWeightsError: the checkpoint's settings cannot be read; the message says `remedy`.
     """
-    vae = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
-    patch = json.loads((folder / transformer / "config.json").read_text(encoding="utf-8"))["patch_size"]
+    vae = read_config(folder / "vae" / "config.json", remedy=remedy)
+    settings = read_config(folder / transformer / "config.json", needs=("patch_size",), remedy=remedy)
+    patch = settings["patch_size"]
     stages = len(vae.get("dim_mult", (1, 2, 4, 4)))
     side = vae.get("scale_factor_spatial") or 2 ** (stages - 1) * (vae.get("patch_size") or 1)
-    check_divisible(profile, time_stride=vae.get("scale_factor_temporal") or 4, space_stride=side * max(patch[1:]))
+    stride = side * max(patch[1:])
+    check_divisible(profile, time_stride=vae.get("scale_factor_temporal") or 4, space_stride=stride)
+    most = stride * (settings.get("rope_max_seq_len") or 1024)
+    for name, pixels in (("height", profile.size.height), ("width", profile.size.width)):
+        if pixels > most:
+            raise ConfigError(
+                f"expected size.{name} of at most {most} pixels, for which {profile.name} has positions, got {pixels}: "
+                "lower it; the output has the input's size all the same"
+            )
 
 
 def check_divisible(profile: Profile, *, time_stride: int, space_stride: int) -> None:

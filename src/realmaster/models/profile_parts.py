@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 from realmaster.config import Settings
 from realmaster.models.memory_settings import MemorySettings
 
+LARGEST = 4320  # pixels of a side: no model here was trained at a third of it, and the work grows as its fourth power
+
 
 class Checkpoint(Settings):
     """Where the models are: a folder in diffusers layout, local or on the hub."""
@@ -25,6 +27,9 @@ class Checkpoint(Settings):
     transformer_2: str | None = Field(None, description="subfolder of the low-noise expert; None if there is one only")
     adapter: str | None = Field(
         None, description="adapter file in the folder; None if the transformer reads references"
+    )
+    reference: Literal["cached", "joint"] | None = Field(
+        None, description="the one mode in which a transformer that reads references was trained; None if it does not"
     )
 
     @model_validator(mode="after")
@@ -46,15 +51,15 @@ class ReferenceSettings(Settings):
 class FrameSize(Settings):
     """One size of frames, in pixels."""
 
-    height: int = Field(ge=8, description="height in pixels")
-    width: int = Field(ge=8, description="width in pixels")
+    height: int = Field(ge=8, le=LARGEST, description="height in pixels")
+    width: int = Field(ge=8, le=LARGEST, description="width in pixels")
 
 
 class SizeSettings(Settings):
     """The size at which the model works, and all sizes it was trained at."""
 
-    height: int = Field(ge=8, description="height in pixels of a clip of the profile's own aspect")
-    width: int = Field(ge=8, description="width in pixels of a clip of the profile's own aspect")
+    height: int = Field(ge=8, le=LARGEST, description="height in pixels of a clip of the profile's own aspect")
+    width: int = Field(ge=8, le=LARGEST, description="width in pixels of a clip of the profile's own aspect")
     frame_rate: int = Field(16, ge=1, description="frames a second that it was trained at")
     buckets: tuple[FrameSize, ...] = Field((), description="sizes for training; empty means the one above")
 
@@ -127,6 +132,12 @@ class TransferSettings(Settings):
     )
     epsilon: float = Field(
         1e-2, gt=0, description="variance below which a cell keeps the input's contrast, in [0, 1] squared"
+    )
+    dimmest: float = Field(
+        0.0,
+        ge=0,
+        le=128,
+        description="mean level of the dimmest renders the model knows; dimmer ones it sees brightened",
     )
 
 

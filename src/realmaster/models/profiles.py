@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from realmaster.config import Settings
+from realmaster.config import Settings, nearest
 from realmaster.errors import ConfigError
 from realmaster.models.checkpoint import find_checkpoint
 from realmaster.models.memory_settings import MemorySettings, StepCacheSettings
@@ -140,7 +140,11 @@ class Profile(Settings):
             place = values
             for group in groups:
                 if not isinstance(place.get(group), dict):
-                    raise ConfigError(f"{source}: {name}: expected a setting of a profile, found no group {group!r}")
+                    there = [key for key, inside in place.items() if isinstance(inside, dict)]
+                    raise ConfigError(
+                        f"{source}: {name}: expected a setting of a profile, found no group {group!r}: "
+                        f"{nearest(group, there) if there else 'remove it'}"
+                    )
                 place = place[group]
             place[last] = value
         return type(self).from_mapping(values, source=source)
@@ -193,12 +197,12 @@ def load_profile(
     return profile.change(changes or {}).at(model_dir)
 
 
-def missing_remedy(profile: Profile) -> str:
-    """Say how the weights of a profile come onto this machine."""
+def missing_remedy(profile: Profile, *, option: str = "--model-dir") -> str:
+    """Say how the weights of a profile come onto this machine; `option` is how the command is told where they are."""
     if profile.checkpoint.hub is None:
         return SHIPPED
     return (
-        f"fetch them with `realmaster models download {profile.name}`, or name their folder with --model-dir or the "
+        f"fetch them with `realmaster models download {profile.name}`, or name their folder with {option} or the "
         "variable REALMASTER_MODEL_DIR"
     )
 

@@ -6,12 +6,12 @@ this machine is asked for its own files instead. Nothing here loads torch.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from realmaster.errors import ConfigError, MissingWeightsError
+from realmaster.errors import ConfigError
+from realmaster.models.checkpoint import read_config
 from realmaster.models.profiles import Profile
 
 _WAN: dict[str, Any] = {
@@ -78,7 +78,10 @@ def read_parts(profile: Profile) -> Parts:
         tokenizer = _read(folder / "tokenizer" / "tokenizer_config.json")
         length = profile.text.max_length or int(tokenizer.get("model_max_length", 512))
         return Parts(
-            transformer=_read(folder / profile.checkpoint.transformer / "config.json"),
+            transformer=_read(
+                folder / profile.checkpoint.transformer / "config.json",
+                *("patch_size", "num_layers", "in_channels", "text_dim"),
+            ),
             autoencoder=_read(folder / "vae" / "config.json"),
             text_encoder=_read(folder / "text_encoder" / "config.json"),
             num_experts=num_experts,
@@ -93,11 +96,5 @@ def read_parts(profile: Profile) -> Parts:
     return Parts(TRANSFORMERS[hub], AUTOENCODER, TEXT_ENCODER, num_experts, profile.text.max_length or 512)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise MissingWeightsError(
-            f"{path}: expected readable settings ({error}): fetch this file again, `realmaster models download`"
-        ) from error
-    return {key: value for key, value in values.items() if not key.startswith("_")}
+def _read(path: Path, *needs: str) -> dict[str, Any]:
+    return {key: value for key, value in read_config(path, needs=needs).items() if not key.startswith("_")}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import html
 import logging
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -16,18 +17,19 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 
-def encode_prompts(tokenizer: Any, text_encoder: Any, prompts: Sequence[str], *, max_length: int) -> Tensor:
+def encode_prompts(
+    tokenizer: Any, text_encoder: Any, prompts: Sequence[str], *, max_length: int, told: Collection[str] = ()
+) -> Tensor:
     """Encode prompts to [B, L, D]; embeddings beyond a prompt's end are zero (diffusers `WanPipeline`).
 
     White space is reduced to single blanks first, as the official code does. A prompt longer than `max_length` tokens
-    is cut, with a warning that says how much was lost.
+    is cut; the log says so of those that are not in `told`.
     """
-    prompts = [" ".join(html.unescape(prompt).split()) for prompt in prompts]
-    lengths = [len(ids) for ids in tokenizer(list(prompts), truncation=False)["input_ids"]]
-    if max(lengths) > max_length:
-        logger.warning("prompt cut: it has %d tokens, the text encoder reads %d", max(lengths), max_length)
+    untold = [prompt for prompt in prompts if prompt not in told]
+    if cuts := describe_cuts(tokenizer, untold, max_length=max_length):
+        logger.warning("%s%s", cuts[0], f" ({len(cuts) - 1} more were cut)" if cuts[1:] else "")
     tokens = tokenizer(
-        list(prompts),
+        _tidy(prompts),
         padding="max_length",
         max_length=max_length,
         truncation=True,
@@ -38,6 +40,20 @@ def encode_prompts(tokenizer: Any, text_encoder: Any, prompts: Sequence[str], *,
     ids, mask = tokens["input_ids"].to(text_encoder.device), tokens["attention_mask"].to(text_encoder.device)
     embeddings: Tensor = text_encoder(ids, attention_mask=mask).last_hidden_state
     return embeddings * mask[..., None].to(embeddings.dtype)
+
+
+def describe_cuts(tokenizer: Any, prompts: Sequence[str], *, max_length: int) -> list[str]:
+    """Say of each prompt that is longer than `max_length` tokens how long it is, and what to do."""
+    if not prompts:
+        return []
+    tidy = _tidy(prompts)
+    lengths = [len(ids) for ids in tokenizer(tidy, truncation=False, verbose=False)["input_ids"]]
+    return [
+        f"prompt {textwrap.shorten(prompt, 40, placeholder=' ...')!r}: it has {length} tokens, the text encoder reads "
+        f"the first {max_length}: shorten it, what comes first counts"
+        for prompt, length in zip(tidy, lengths, strict=True)
+        if length > max_length
+    ]
 
 
 def build_tokenizer(captions: Sequence[str], *, vocab_size: int, max_length: int) -> Any:
@@ -66,6 +82,10 @@ def build_tokenizer(captions: Sequence[str], *, vocab_size: int, max_length: int
         unk_token="<unk>",
         model_max_length=max_length,
     )
+
+
+def _tidy(prompts: Sequence[str]) -> list[str]:
+    return [" ".join(html.unescape(prompt).split()) for prompt in prompts]
 
 
 @torch.no_grad()

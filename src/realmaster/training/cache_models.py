@@ -9,18 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from realmaster.data.manifest import read_manifest
-from realmaster.errors import MissingWeightsError
 from realmaster.models.causal_conv import use_planar_convolutions
-from realmaster.models.checkpoint import check_parts
-from realmaster.models.loading import Models
+from realmaster.models.checkpoint import check_parts, read_config, readable
+from realmaster.models.loading import TEXT_SIZES, Models
 from realmaster.models.machine import check_device
 from realmaster.models.profiles import Profile, load_profile, missing_remedy
 from realmaster.training.cache import Progress, build_cache
 from realmaster.training.dataset import CachedDataset
-from realmaster.training.settings import TrainSettings
+from realmaster.training.settings import MODEL_DIR_SETTING, TrainSettings
 from realmaster.training.validation import read_validation
 
 
@@ -77,24 +75,21 @@ def load_encoders(profile: Profile, *, device: torch.device | str = "cpu", dtype
 
     folder, device = profile.folder, torch.device(device)
     number_type = dtype or getattr(torch, profile.memory.dtype)
-    remedy = missing_remedy(profile)
+    remedy = missing_remedy(profile, option=MODEL_DIR_SETTING)
     check_parts(folder, ("vae", "tokenizer", "text_encoder"), remedy=remedy)
 
     def load_text_encoder() -> Any:
-        encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=number_type)
+        with readable(folder, ("text_encoder",), remedy=remedy):
+            read_config(folder / "text_encoder" / "config.json", needs=TEXT_SIZES, remedy=remedy)
+            encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=number_type)
         return encoder.requires_grad_(False).eval().to(device)
 
-    try:
+    with readable(folder, ("vae", "tokenizer", "transformer"), remedy=remedy):
         autoencoder = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         config = WanTransformer3DModel.load_config(folder / "transformer")
         with torch.device("meta"):
             transformer = WanTransformer3DModel.from_config(config)
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise MissingWeightsError(
-            f"expected whole weights in {folder}, could not read them ({reason}): {remedy}"
-        ) from error
     autoencoder.requires_grad_(False).eval().to(device)
     if profile.memory.vae_tiling:
         autoencoder.enable_tiling()

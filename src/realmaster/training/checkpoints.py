@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from realmaster.errors import ConfigError, OutputError
+from realmaster.errors import ConfigError, NumericalError, OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ class Checkpoints:
 
         Raises:
             OutputError: the disk is full or not writable; the message names the last good checkpoint.
+            NumericalError: a weight is not finite; likewise.
         """
         final = self.folder / f"step-{step:08d}"
         temporary = self.folder / f".{final.name}.partial"
@@ -114,6 +115,12 @@ class Checkpoints:
         except (OSError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise self._cannot_save(final, error) from error
+        except NumericalError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise NumericalError(
+                f"expected finite weights at step {step}, got NaN or infinity, wrote no checkpoint; {self._last()}: "
+                "lower learning_rate, and run again"
+            ) from error
         self._remove_old()
         return Checkpoint(final, step, dict(scores))
 
@@ -146,14 +153,17 @@ class Checkpoints:
             raise OSError(errno.ENOSPC, f"{free / 1e9:.1f} GB free of {1.6 * num_bytes / 1e9:.1f} GB needed")
 
     def _cannot_save(self, final: Path, error: Exception) -> OutputError:
-        whole = self.list()
-        last = f"the last good one is {whole[-1].folder}" if whole else "there is none before it"
+        last = self._last()
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in str(error):
             return OutputError(
                 f"no space left on the disk for the checkpoint {final} ({error}); {last}: free some, or lower "
                 "checkpoints.keep, and run again to go on"
             )
         return OutputError(f"expected to write the checkpoint {final}, could not ({error}); {last}: check the folder")
+
+    def _last(self) -> str:
+        newest = self.newest()
+        return f"the last good one is {newest.folder}" if newest is not None else "there is none before it"
 
 
 def as_table(checkpoints: Checkpoints) -> str:

@@ -7,16 +7,19 @@ the base is cast to float8 (its own weights stay as they are), and everything is
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from realmaster.errors import ConfigError
+from realmaster.errors import AdapterError, ConfigError
 from realmaster.models.adapter import add_lora
+from realmaster.models.adapter_checks import check_metadata, spoken
 from realmaster.models.adapter_files import read_lora
-from realmaster.models.adapter_metadata import Expert
+from realmaster.models.adapter_metadata import Expert, expert_path, find_adapter, read_metadata
+from realmaster.models.profiles import Profile
 from realmaster.training.average import WeightAverage
 from realmaster.training.block_offload import offload_blocks
 from realmaster.training.dataset import Batch
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from accelerate import Accelerator
+
+logger = logging.getLogger(__name__)
 
 
 class TrainedExpert:
@@ -165,6 +170,47 @@ class TrainedExpert:
                 self.average.weights[name].copy_(spread(kinds["average"][name], parameter))
         load_optimizer_tensors(self.optimizer, self.parameters, kinds["moment"])
         self.index = index
+
+
+def find_start(settings: TrainSettings, profile: Profile) -> dict[Expert, Path]:
+    """Find the file of `adapter.start_from` for each expert that trains; one that it never trained begins anew.
+
+    Raises:
+        AdapterError: there is no such adapter, half of it is missing, it is for another base or no expert of the run.
+        ConfigError: it was trained with another reference, rank or alpha.
+    """
+    if settings.adapter.start_from is None:
+        return {}
+    files = find_adapter(settings.adapter.start_from)
+    for expert, file in files.items():
+        told = read_metadata(file)
+        check_metadata(file, told, base_model=profile.base_name, expert=expert)
+        for name, asked, got in (
+            ("reference.mode", settings.reference.mode, told.reference),
+            ("data.encode.reference_scale", settings.data.encode.reference_scale, told.reference_scale),
+            ("adapter.rank", settings.adapter.rank, told.rank),
+            ("adapter.alpha", f"{settings.adapter.alpha:g}", f"{told.alpha:g}"),
+        ):
+            if asked != got:
+                raise ConfigError(
+                    f"{file}: expected an adapter of {name} {asked} to begin from, got {got}: set {name} to {got}, or "
+                    "begin from another"
+                )
+        for other in set(told.all_experts) & settings.experts.keys() - files.keys():
+            raise AdapterError(
+                f"expected {expert_path(file, other, tagged=True)} beside {file.name}, which was trained with it, "
+                "found none: put both files into one folder"
+            )
+    if not files.keys() & settings.experts.keys():
+        raise AdapterError(
+            f"{settings.adapter.start_from}: expected the adapter of an expert that this run trains "
+            f"({', '.join(settings.experts)}), got the {' and '.join(map(spoken, files))} expert's: begin from another"
+        )
+    for name in settings.experts.keys() - files.keys():
+        logger.warning(
+            "%s has no file of the %s expert: %s begins anew", settings.adapter.start_from, spoken(name), name
+        )
+    return files
 
 
 def add_trainable_lora(transformer: Any, *, rank: int, alpha: float, seed: int, start_from: Path | None = None) -> None:

@@ -21,6 +21,9 @@ from realmaster.training.optimizer import OptimizerSettings
 from realmaster.training.step import NoiseSettings, ReferenceSettings
 from realmaster.training.timesteps import TimestepSettings
 
+MODEL_DIR_SETTING = "--set model_dir=FOLDER"
+"""How `train` and `cache` are told where a checkpoint is: they have no --model-dir."""
+
 
 class DataSettings(Settings):
     """Which pairs, and how they are drawn."""
@@ -43,14 +46,16 @@ class AdapterSettings(Settings):
 
     rank: int = Field(32, ge=1, description="rank of every matrix")
     alpha: float = Field(32, gt=0, description="scale: alpha / rank")
-    start_from: Path | None = Field(None, description="adapter to begin from: its rank and alpha have to be these")
+    start_from: Path | None = Field(
+        None, description="adapter to begin from, as --adapter takes it; its rank, alpha and reference have to be these"
+    )
 
 
 class ExpertSettings(Settings):
     """How long and how fast one expert is trained."""
 
     num_steps: int = Field(ge=1, description="optimizer steps")
-    learning_rate: float = Field(1e-4, gt=0, description="peak; 3e-5 for a high-noise expert that blurs")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="peak; 3e-5 for a high-noise expert that blurs")
 
 
 class MemorySettings(Settings):

@@ -6,8 +6,9 @@ gone before the transformers come.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,10 +23,10 @@ from realmaster.models.profiles import Profile, load_profile
 from realmaster.training.cache import is_built
 from realmaster.training.cache_models import build_run_cache, captions_of
 from realmaster.training.dataset import CachedDataset
-from realmaster.training.experts import TrainedExpert, add_trainable_lora, prepare_memory
+from realmaster.training.experts import TrainedExpert, add_trainable_lora, find_start, prepare_memory
 from realmaster.training.residence import TrainedOneAtATime
 from realmaster.training.run_plan import require_memory
-from realmaster.training.settings import TrainSettings
+from realmaster.training.settings import MODEL_DIR_SETTING, TrainSettings
 from realmaster.training.validation import read_validation
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def prepare(settings: TrainSettings, accelerator: Accelerator, *, show_cache: Sh
                 f"experts: expected {' or '.join(names)} for profile {profile.name!r}, got {name}: it has one "
                 "transformer, leave the other out"
             )
+    starts = find_start(settings, profile)
     if settings.parallel == "ddp" or accelerator.num_processes == 1:  # shards are not planned
         require_memory(settings, profile, device=accelerator.device)
     rows = read_manifest(settings.data.manifest, skip_broken=settings.data.skip_broken)
@@ -96,14 +98,15 @@ def prepare(settings: TrainSettings, accelerator: Accelerator, *, show_cache: Sh
     remembered = RememberedText(**{field.name: getattr(models, field.name) for field in fields(models)})
     remembered.dataset, remembered.known = dataset, frozenset(captions)
     remembered.reference_adapted = settings.reference.adapted
-    experts = _make_experts(remembered, profile, settings, accelerator, dtype)
+    experts = _make_experts(remembered, profile, settings, accelerator, dtype, starts)
     return Prepared(profile, remembered, dataset, experts, validation_rows)
 
 
 def _load(profile: Profile, device: torch.device, dtype: torch.dtype) -> Models:
     """Load the base: for nano the plain one, which an adapter stands on, not the transformer trained whole."""
     names = {**profile.transformers, "transformer": "transformer"}
-    check_checkpoint(profile, names)
+    remedy = missing_remedy(profile, option=MODEL_DIR_SETTING)
+    check_checkpoint(profile, names, remedy=remedy)
     models = load_parts(
         profile.folder,
         **names,
@@ -113,7 +116,7 @@ def _load(profile: Profile, device: torch.device, dtype: torch.dtype) -> Models:
         boundary=profile.sampling.boundary,
         drop_text_encoder=True,
         transformers_on_host=True,
-        remedy=missing_remedy(profile),
+        remedy=remedy,
     )
     if profile.memory.vae_tiling:
         models.autoencoder.enable_tiling()
@@ -121,7 +124,12 @@ def _load(profile: Profile, device: torch.device, dtype: torch.dtype) -> Models:
 
 
 def _make_experts(
-    models: Models, profile: Profile, settings: TrainSettings, accelerator: Accelerator, dtype: torch.dtype
+    models: Models,
+    profile: Profile,
+    settings: TrainSettings,
+    accelerator: Accelerator,
+    dtype: torch.dtype,
+    starts: Mapping[Expert, Path],
 ) -> dict[Expert, TrainedExpert]:
     device = accelerator.device
     loaded = models.experts
@@ -131,7 +139,7 @@ def _make_experts(
             rank=settings.adapter.rank,
             alpha=settings.adapter.alpha,
             seed=settings.seed,
-            start_from=settings.adapter.start_from,
+            start_from=starts.get(name),
         )
     stay: set[int] = set()
     for transformer in loaded.values():
