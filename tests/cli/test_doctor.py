@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from realmaster.cli.doctor import duration, table
+from realmaster.cli.doctor import duration, page, table
 from realmaster.models import doctor
 from realmaster.models.doctor import Diagnosis, Lack, ProfileVerdict
 from realmaster.models.machine import Machine, Package
@@ -44,6 +44,11 @@ def test_the_page_says_what_runs_and_what_is_missing(realmaster: Any, diagnosis:
         assert words in said.out
     assert "pip install 'realmaster[render]'" in said.out
     assert "estimate" in said.out
+
+
+def test_one_core_is_one_core() -> None:
+    machine = Machine("3.11.7", "Linux", "a processor", 1, 16.0, 8.0, 100.0, ())
+    assert "a processor, 1 core, 80 GFLOP/s" in page(Diagnosis(machine, 80e0, "float32", "a clip", (), (), ()))
 
 
 def test_json_holds_the_same(realmaster: Any, diagnosis: Any) -> None:

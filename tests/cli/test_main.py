@@ -130,7 +130,30 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_error(tmp_path: Path, closed: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import click, sys\n"
+        "from realmaster.cli import main as m\n"
+        "@click.command\n"
+        "def speak():\n"
+        "    click.echo('out'); print('err', file=sys.stderr) if len(sys.argv) > 1 else None\n"
+        "m.LazyGroup.get_command = lambda *_: speak\n"
+        "sys.exit(m.main(['translate']))\n"
+    )
+    shell = f"{sys.executable} {program} {'loud' if '2>&-' in closed else ''} {closed}"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_nohup_is_left_to_ignore_the_terminals_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    for ignored, endings in ((False, [signal.SIGTERM, signal.SIGHUP]), (True, [signal.SIGTERM])):
+        monkeypatch.setattr(signal, "getsignal", lambda _, ignored=ignored: signal.SIG_IGN if ignored else None)
+        assert main_module._endings() == endings
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_command_through_its_clean_up(tmp_path: Path, number: signal.Signals, code: int) -> None:
     program = tmp_path / "program.py"
     program.write_text(

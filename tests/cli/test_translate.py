@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from realmaster.media.output import cannot_write
 from sample_clips import count_frames, frames_of, scene, write_clip, write_images
 
 Call = Callable[..., Any]
@@ -153,3 +155,30 @@ def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert err == "realmaster: interrupted: nothing was left half-written\n"
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4"}
+
+
+def test_images_by_a_pattern_make_their_folder_and_the_report_stands_beside_it(
+    realmaster: Call, clip: Path, tmp_path: Path
+) -> None:
+    words = ("translate", clip, "-o", tmp_path / "new" / "%04d.png", "--codec", "images", "--report", "-q")
+    assert realmaster(*words).code == 0
+    assert len(list((tmp_path / "new").iterdir())) == 9
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "new", "new.html"}
+    assert realmaster(*words, "--overwrite").code == 0
+    said = realmaster("translate", clip, "-o", tmp_path / "no" / "new" / "%04d.png", "--codec", "images")
+    assert (said.code, "make it first" in said.err) == (2, True)
+
+
+def test_a_report_that_cannot_be_written_leaves_the_clip_and_says_so(
+    realmaster: Call, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise cannot_write(tmp_path / "out.html", OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr("realmaster.evaluation.page.write_report", full)
+    said = realmaster("translate", clip, "-o", tmp_path / "out.mp4", "--report", "-q")
+    assert said.code == 2
+    assert f"the clip is whole in {tmp_path / 'out.mp4'}; the report could not be written: " in said.err
+    assert "No space left" in said.err
+    assert "left behind" not in said.err
+    assert count_frames(tmp_path / "out.mp4") == 9

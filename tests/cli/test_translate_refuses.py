@@ -232,3 +232,28 @@ def _wav(*, seconds: float) -> bytes:
         b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt "
         + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8) + b"data" + struct.pack("<I", len(data)) + data
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("ids", ["", "#3"])
+def test_an_output_that_is_the_mask_stays(realmaster: Call, clip: Path, tmp_path: Path, ids: str) -> None:
+    mask = write_clip(tmp_path / "mask.mp4")
+    before = mask.read_bytes()
+    said = realmaster("translate", clip, "-o", mask, "--protect", f"{mask}{ids}", "--overwrite")
+    refused(said, "other than the input")
+    assert mask.read_bytes() == before
+
+
+def test_an_output_without_a_name(realmaster: Call, clip: Path) -> None:
+    for report in ((), ("--report",)):
+        refused(realmaster("translate", clip, "-o", "", *report), "got an empty one")
+
+
+@pytest.mark.parametrize("name", ["shot.png", "folder/", "o.gif"])
+def test_images_without_their_codec(realmaster: Call, clip: Path, tmp_path: Path, name: str) -> None:
+    refused(realmaster("translate", clip, "-o", f"{tmp_path}/{name}"), "--codec images")
+    assert names(tmp_path) == {"clip.mp4"}
+
+
+def test_an_image_as_the_name_of_a_folder(realmaster: Call, clip: Path, tmp_path: Path) -> None:
+    refused(realmaster("translate", clip, "-o", tmp_path / "shot.png", "--codec", "images"), "shot_%04d.png")
+    assert names(tmp_path) == {"clip.mp4"}

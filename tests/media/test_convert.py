@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from media_files import chart, to_yuv, video_frame, write_video
 from realmaster.media.color import linear_to_srgb, primaries_matrix, srgb_to_linear
@@ -141,3 +144,27 @@ def test_stretching_and_turning_come_together_in_the_right_order(tmp_path):
     assert (clip.info.width, clip.info.height) == (48, 128)
     expected = np.rot90(CHART.repeat(2, axis=1), -1)
     assert np.abs(frames[0].astype(int) - expected).reshape(4, 32, 3, 16, 3)[:, 8:24, :, 5:11].max() <= 4
+
+
+def test_a_frame_with_exif_is_read_and_turned(tmp_path):
+    stripes = np.zeros((48, 64, 3), np.uint8)
+    stripes[:24] = (250, 250, 250)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # shown a quarter turn clockwise
+    picture = io.BytesIO()
+    Image.fromarray(stripes).save(picture, "JPEG", quality=95, exif=exif)
+    with av.open(str(tmp_path / "a.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=16)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for index in range(3):
+            packet = av.Packet(picture.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, index, index, Fraction(1, 16)
+            container.mux(packet)
+    frames, _ = read(tmp_path / "a.avi")
+    assert np.abs(frames[0].astype(int) - np.rot90(stripes, -1)).mean() < 5
+
+
+def test_a_tiff_is_read_as_a_clip_of_one_frame(tmp_path):
+    Image.fromarray(CHART).save(tmp_path / "a.tiff")
+    frames, _ = read(tmp_path / "a.tiff")
+    assert (frames[0] == CHART).all()

@@ -6,6 +6,7 @@ import pytest
 
 from media_files import chart, write_exr
 from realmaster.errors import MediaError, OutputError
+from realmaster.media import exr
 from realmaster.media.color import linear_to_srgb
 from realmaster.media.images import TRANSPARENT, image_size, read_image, read_image_and_notes, write_image
 
@@ -108,6 +109,22 @@ def test_a_cut_image_is_refused_by_name_and_in_one_line(tmp_path, suffix, keep, 
         read_image(path)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_exr_whose_picture_is_a_layer_says_which_layers_there_are(tmp_path):
+    path = write_exr(tmp_path / "a.exr", np.zeros((4, 4, 3), np.float32))
+    before, after = path.read_bytes().split(b"channels\0chlist\0", 1)
+    size = int.from_bytes(after[:4], "little")
+    names = [b"ViewLayer.Combined.B", b"ViewLayer.Combined.G", b"ViewLayer.Combined.R", b"ViewLayer.Depth.Z"]
+    kind = after[4 + 2 : 4 + 2 + 16]  # behind the first name: its number, linearity, sampling
+    channels = b"".join(name + b"\0" + kind for name in names) + b"\0"
+    data = before + b"channels\0chlist\0" + len(channels).to_bytes(4, "little") + channels + after[4 + size :]
+    table = exr._header(path, data).end  # where each of the 4 rows begins
+    rows = np.frombuffer(data[table : table + 32], np.uint64) + np.uint64(len(channels) - size)
+    path.write_bytes(data[:table] + rows.tobytes() + data[table + 32 :])
+    said = r"found the layers ViewLayer\.Combined, ViewLayer\.Depth: export the picture alone"
+    with pytest.raises(MediaError, match=said):
+        read_image(path)
 
 
 def test_an_exr_that_lacks_its_last_bytes_is_refused(tmp_path):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import tracemalloc
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
 from media_files import chart, numbered, read_numbers, to_yuv, video_frame, write_video
 from realmaster.errors import MediaError
+from realmaster.media import probe
 from realmaster.media.reader import open_clip
 
 
@@ -240,8 +242,6 @@ def test_memory_does_not_grow_with_the_clip(tmp_path):
 
 
 def test_sound_alone_and_a_text_file_are_no_videos(tmp_path):
-    import av
-
     with av.open(str(tmp_path / "a.wav"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
@@ -265,11 +265,27 @@ def test_nothing_there_is_said_with_the_path(tmp_path):
 
 
 def test_a_video_without_frames_is_refused(tmp_path):
-    import av
-
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         stream = container.add_stream("libx264", rate=16)
         stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
         container.start_encoding()
     with pytest.raises(MediaError, match="ends before its first frame"):
         open_clip(tmp_path / "a.mkv")
+
+
+@pytest.mark.parametrize("encoder", ["libvpx", "libvpx-vp9"])
+def test_alpha_beside_a_webm_picture_is_laid_over_black_and_said(tmp_path, monkeypatch, encoder):
+    white = np.full((32, 32, 4), 255, np.uint8)
+    white[:, :16, 3] = 0
+    frames = [av.VideoFrame.from_ndarray(white, format="rgba").reformat(format="yuva420p") for _ in range(3)]
+    path = write_video(tmp_path / "a.webm", frames, encoder=encoder, options={"auto-alt-ref": "0"})
+    shown, clip = read(path)
+    assert len(shown) == 3
+    assert clip.info.has_alpha
+    assert shown[:, :, :12].max() <= 4
+    assert shown[:, :, 20:].min() >= 250
+    assert any("laid over black" in warning for warning in clip.warnings)
+    monkeypatch.setattr(probe, "_ALPHA_DECODERS", {"vp8": "no-such-decoder", "vp9": "no-such-decoder"})
+    shown, clip = read(path)
+    assert shown.min() >= 250
+    assert "transparency that cannot be read here" in clip.warnings[0]

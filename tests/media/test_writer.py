@@ -150,6 +150,10 @@ def test_a_pattern_names_the_images(tmp_path):
         ("a.mp4", "prores", r"expected a name ending in \.mov"),
         ("a.mp4", "av2", "expected a codec of h264, prores.* got 'av2'"),
         ("a.mp4", "images", "drop the ending"),
+        ("shot.png", "images", r"a pattern such as shot_%04d\.png, got the name of one image"),
+        ("shot.png", "h264", "with --codec images"),
+        ("folder", "h264", "with --codec images"),
+        ("a.gif", "lossless", "with --codec images"),
         ("%03d.tiff", "images", "expected images ending in"),
     ],
 )
@@ -352,3 +356,16 @@ def test_temporary_names_are_hidden_neighbours_with_the_same_ending(tmp_path):
     assert part.name.startswith(".")
     assert part.suffix == ".mp4"
     assert len(part.name) < 255
+
+
+def test_no_name_is_no_output():
+    with pytest.raises(OutputError, match="got an empty one"):
+        ClipWriter("", info_of(NOISE))
+
+
+@pytest.mark.parametrize(("name", "codec"), [("mask.mkv", "lossless"), ("masks", "images")])
+def test_other_inputs_are_never_replaced(tmp_path, name, codec):
+    mask = write(tmp_path / name, NOISE, codec=codec)
+    with pytest.raises(OutputError, match="other than the input"):
+        ClipWriter(mask, info_of(NOISE), codec=codec, overwrite=True, inputs=[mask])
+    assert mask.exists()

@@ -4,12 +4,16 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from realmaster.errors import MediaError
 from realmaster.media.images import write_image
-from realmaster.pipelines.protect import open_mask, split_ids
+from realmaster.media.writer import ClipWriter
+from realmaster.pipelines.protect import check_mask, open_mask, split_ids
+from realmaster.types import ClipInfo
 
 
 def weights(mask: str | Path, count: int = 2) -> list[np.ndarray]:
@@ -55,3 +59,89 @@ def test_ids_that_are_no_numbers_are_refused_in_one_line() -> None:
 def test_a_missing_mask_is_refused() -> None:
     with pytest.raises(MediaError, match="nothing there"):
         weights("no-such-mask.png")
+
+
+IDS = np.repeat(np.array([[3] * 4 + [0] * 2 + [17] * 2]), 4, axis=0)
+
+
+def write_ids(folder: Path, kind: str) -> Path:
+    """Write IDS, times 100 where 16 bits hold them, as a file of this kind."""
+    path = folder / f"{kind}.{'npz' if kind == 'npz' else 'tif' if kind == 'tif' else 'png'}"
+    if kind == "palette":
+        image = Image.fromarray(IDS.astype(np.uint8), "P")
+        image.putpalette(np.random.default_rng(0).integers(0, 256, 768, dtype=np.uint8).tolist())
+        image.save(path)
+    elif kind == "npz":
+        np.savez_compressed(path, segmentation=(IDS * 100).astype(np.uint16))
+    elif kind == "equal colours":
+        cv2.imwrite(str(path), np.repeat((IDS * 100).astype(np.uint16)[..., None], 3, axis=2))
+    else:
+        Image.fromarray((IDS * 100).astype(np.uint16)).save(path)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+@pytest.mark.parametrize("kind", ["palette", "16 bits", "tif", "npz", "equal colours"])
+def test_ids_are_read_as_they_are_stored(tmp_path: Path, kind: str) -> None:
+    path = write_ids(tmp_path, kind)
+    for weight in weights(f"{path}#{3 if kind == 'palette' else 300}", 2):
+        assert (weight == (IDS != 3)).all()
+
+
+def test_coloured_ids_are_refused_with_what_is_expected(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "ids.png"), np.stack([IDS * 0, IDS * 0, IDS], axis=-1).astype(np.uint8))
+    with pytest.raises(MediaError, match=r"^--protect: .*ids\.png: expected the ids in one channel .* got colours"):
+        check_mask(f"{tmp_path / 'ids.png'}#3")
+
+
+def test_a_folder_of_labels_runs_along_and_its_last_serves_after_its_end(tmp_path: Path) -> None:
+    for index in range(3):
+        np.savez_compressed(tmp_path / f"{index:04d}.npz", segmentation=np.roll(IDS, index, axis=1).astype(np.uint16))
+    (tmp_path / "labels.json").write_text("{}")
+    for start, shifts in ((0.0, (0, 1, 2, 2)), (1 / 16, (1, 2, 2, 2)), (9.0, (2, 2, 2, 2))):
+        mask = open_mask(f"{tmp_path}#3", width=8, height=4, frame_rate=Fraction(16), start_seconds=start)
+        for weight, shift in zip(mask, shifts, strict=False):
+            assert (weight == np.roll(IDS != 3, shift, axis=1)).all()
+    with pytest.raises(MediaError, match=r"--protect: .* expected the ids"):
+        check_mask(tmp_path)
+
+
+def test_labels_without_a_segmentation_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "0000.npz", depth=np.zeros((4, 8)))
+    with pytest.raises(MediaError, match="expected labels with a segmentation, found depth: render them"):
+        check_mask(f"{tmp_path}#3")
+    (tmp_path / "0000.npz").write_bytes(b"no labels")
+    with pytest.raises(MediaError, match=r"--protect: .*expected a segmentation, could not read it"):
+        check_mask(f"{tmp_path}#3")
+
+
+def test_ids_that_no_pixel_has_are_warned_of(labels: Path) -> None:
+    for ids, said in (("99", ("--protect: no pixel of seg.png has the id 99: nothing was protected",)), ("99,3", ())):
+        mask = open_mask(f"{labels}#{ids}", width=8, height=4, frame_rate=Fraction(16), start_seconds=0)
+        next(mask)
+        assert mask.warnings == said
+
+
+@pytest.mark.parametrize("kind", ["clip", "folder"])
+def test_a_mask_that_ends_before_the_start_serves_by_its_last_frame(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("mask.mkv" if kind == "clip" else "mask")
+    frames = np.zeros((3, 4, 8, 3), np.uint8)
+    frames[2] = 255
+    info = ClipInfo(8, 4, Fraction(16))
+    with ClipWriter(path, info, codec="lossless" if kind == "clip" else "images") as writer:
+        writer.write(frames)
+    mask = open_mask(path, width=8, height=4, frame_rate=Fraction(16), start_seconds=2.0)
+    assert [float(weight.mean()) for weight in islice(mask, 3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_one_image_serves_from_any_start(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(np.full((4, 8, 3), 255, np.uint8)).save(tmp_path / f"mask{suffix}")
+    mask = open_mask(tmp_path / f"mask{suffix}", width=8, height=4, frame_rate=Fraction(16), start_seconds=5.0)
+    assert [float(weight.mean()) for weight in islice(mask, 2)] == [0, 0]
+
+
+def test_ids_up_to_16_bits_are_ids() -> None:
+    assert split_ids("seg.png#65535,0") == (Path("seg.png"), frozenset({0, 65535}))
+    with pytest.raises(MediaError, match=r"--protect: .* 0 to 65535 .* got '65536'"):
+        split_ids("seg.png#65536")

@@ -4,12 +4,13 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from realmaster.errors import ConfigError, NumericalError
+from realmaster.errors import ConfigError, NumericalError, OutputError
 from realmaster.media.images import write_image
 from realmaster.media.reader import open_clip
 from realmaster.media.writer import ClipWriter
@@ -207,3 +208,74 @@ def test_memory_does_not_grow_with_length() -> None:
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     assert peak(160) < 1.1 * peak(24)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": 2**70}, "seed"),
+        ({"prompt": None}, "prompt as text"),
+        ({"prompt": "rain " * 500}, "at most 2000 characters, got 2500"),
+        ({"negative_prompt": "rain " * 500}, "negative_prompt of at most 2000"),
+        ({"strength": float("nan")}, "strength"),
+        ({"strength": "much"}, "strength"),
+    ],
+)
+def test_a_call_out_of_bounds_is_refused_in_one_line(
+    translator: Translator, frames: np.ndarray, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        translator.translate_frames(frames[:1], **change)
+    with pytest.raises(ConfigError, match=said):
+        translator.translate(tmp_path / "in.mkv", tmp_path / "out.mkv", **change)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((0, 8, 8, 3), np.uint8),
+        np.zeros((2, 8, 8), np.uint8),
+        np.zeros((2, 8, 8, 3), np.float32),
+        np.zeros((2, 8, 0, 3), np.uint8),
+        [[0]],
+    ],
+)
+def test_frames_of_another_kind_are_refused_with_what_came(translator: Translator, wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=r"uint8 \[F, H, W, 3\], got (uint8|float32|list)"):
+        translator.translate_frames(wrong)
+
+
+@pytest.mark.parametrize("ids", ["", "#3"])
+def test_the_mask_is_never_replaced(translator: Translator, frames: np.ndarray, tmp_path: Path, ids: str) -> None:
+    clip, mask = write(tmp_path / "in.mkv", frames[:2]), write(tmp_path / "mask.mkv", frames[:2])
+    before = mask.read_bytes()
+    with pytest.raises(OutputError, match="other than the input"):
+        translator.translate(clip, mask, protect=f"{mask}{ids}", codec="lossless", overwrite=True)
+    assert mask.read_bytes() == before
+
+
+def test_what_has_no_effect_is_warned_of(translator: Translator, frames: np.ndarray, tmp_path: Path) -> None:
+    clip = write(tmp_path / "in.mkv", frames[:1])
+    write_image(tmp_path / "ids.png", np.zeros((8, 8), np.uint8))
+    plain, vain = (
+        translator.translate(clip, tmp_path / f"{name}.mkv", codec="lossless", guidance_scale=1.0, **asked).warnings
+        for name, asked in (
+            ("plain", {"protect": f"{tmp_path / 'ids.png'}#0"}),
+            ("vain", {"negative_prompt": "rain", "protect": f"{tmp_path / 'ids.png'}#7"}),
+        )
+    )
+    assert plain == ()
+    assert "negative prompt has no effect" in vain[0]
+    assert "no pixel of ids.png has the id 7" in vain[1]
+
+
+def test_a_prompt_that_is_cut_is_a_warning_of_each_clip_and_no_line_of_the_log(
+    translator: Translator, frames: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip, long = write(tmp_path / "in.mkv", frames[:5]), "heavy rain at night " * 20
+    for name, prompt, count in (("a", long, 1), ("b", "heavy rain", 0), ("c", long, 1)):
+        warnings = translator.translate(clip, tmp_path / f"{name}.mkv", codec="lossless", prompt=prompt).warnings
+        assert len([line for line in warnings if "reads the first 48: shorten it" in line]) == count
+    assert "reads the first" not in caplog.text

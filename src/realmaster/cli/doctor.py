@@ -35,12 +35,13 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def page(diagnosis: Diagnosis) -> str:
     """Lay the diagnosis out for a terminal."""
     machine = diagnosis.machine
+    cores = "1 core" if machine.num_cores == 1 else f"{machine.num_cores} cores"
     accelerators = [f"{found.device}: {found.name}, {found.memory_gb:.0f} GB" for found in machine.accelerators]
     facts = [
         ("realmaster", f"{__version__}, Python {machine.python}, {machine.system}"),
         (
             "processor",
-            f"{machine.processor}, {machine.num_cores} cores, {diagnosis.gflops:.0f} GFLOP/s in {diagnosis.dtype}",
+            f"{machine.processor}, {cores}, {diagnosis.gflops:.0f} GFLOP/s in {diagnosis.dtype}",
         ),
         ("memory", f"{machine.memory_gb:.1f} GB, {machine.free_memory_gb:.1f} GB free"),
         ("disk", f"{machine.free_disk_gb:.1f} GB free here"),

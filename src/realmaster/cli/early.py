@@ -19,8 +19,19 @@ BESIDE_THE_OUTPUT = "beside the output"
 
 
 def place_page(report: str | None, output: Path) -> Path | None:
-    """Place the report's page: where asked, or beside the output under its name; None when no report is asked."""
+    """Place the report's page: where asked, or beside the output under its name; None when no report is asked.
+
+    Raises:
+        OutputError: the output has no name.
+    """
+    if not output.name:
+        raise OutputError("expected the name of an output, got an empty one: give a video, a folder or a pattern")
     if report == BESIDE_THE_OUTPUT:
+        from realmaster.media.sequences import COUNTER
+
+        if COUNTER.search(output.name):  # images of a folder, which holds nothing else
+            folder = output.absolute().parent
+            return folder.with_name(f"{folder.name}.html")
         return output.absolute().with_suffix(".html")
     return None if report is None else Path(report)
 
@@ -52,8 +63,8 @@ def refuse_profile(
     return changes
 
 
-def refuse_missing(adapter: str | None, protect: str | None) -> None:
-    """Refuse an adapter that is no adapter file, or a mask that cannot be opened.
+def refuse_missing(adapter: str | None, protect: str | None) -> Path | None:
+    """Refuse an adapter that is no adapter file, or a mask that cannot be opened; give the mask's path without ids.
 
     Raises:
         AdapterError, MediaError: with the path.
@@ -62,15 +73,11 @@ def refuse_missing(adapter: str | None, protect: str | None) -> None:
         from realmaster.models.adapter import read_metadata
 
         read_metadata(Path(adapter))
-    if protect is not None:
-        from realmaster.media.reader import open_clip
-        from realmaster.pipelines.protect import split_ids
+    if protect is None:
+        return None
+    from realmaster.pipelines.protect import check_mask
 
-        mask, _ = split_ids(protect)
-        try:
-            open_clip(mask).close()
-        except MediaError as error:
-            raise MediaError(f"--protect: {error}") from error
+    return check_mask(protect)
 
 
 def refuse_clip(
@@ -82,7 +89,7 @@ def refuse_clip(
     duration_seconds: float | None,
     codec: Codec,
     overwrite: bool,
-    inputs: tuple[str | None, ...],
+    inputs: tuple[str | Path | None, ...],
 ) -> ClipInfo:
     """Open the input, begin the output and drop it again: what fails at once, fails here; give what the input is.
 
@@ -94,20 +101,21 @@ def refuse_clip(
         raise MediaError("expected the name of a clip, got an empty one: give a video, an image folder or a pattern")
     from realmaster.media.output import check_output
     from realmaster.media.reader import open_clip
+    from realmaster.media.sequences import COUNTER
     from realmaster.media.writer import ClipWriter
 
     given = [name for name in (source, *inputs) if name is not None]
     if page is not None:
         check_output(page, overwrite=overwrite, inputs=[*given, output])
         _create_and_remove(page)
-    folder = output.parent if "%" in output.name else output
-    if codec == "images" and folder.resolve() in Path(source).resolve().parents:
-        raise OutputError(f"{folder}: expected a folder other than the input's, got the same: choose another name")
+    target = output.parent if codec == "images" and COUNTER.search(output.name) else output
+    if codec == "images" and target.resolve() in Path(source).resolve().parents:
+        raise OutputError(f"{target}: expected a folder other than the input's, got the same: choose another name")
     with open_clip(source, start_seconds=start_seconds, duration_seconds=duration_seconds) as clip:
-        check_output(output, overwrite=True, inputs=given)
+        check_output(target, overwrite=True, inputs=given)
         ClipWriter(output, clip.info, codec=codec, overwrite=overwrite).abort()
         info = clip.info
-    _create_and_remove(folder)  # an encoder creates its file only with the first frame
+    _create_and_remove(target)  # an encoder creates its file only with the first frame
     return info
 
 

@@ -9,6 +9,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ import click
 
 from realmaster import __version__
 from realmaster.cli.lazy import LazyCommand, LazyGroup
-from realmaster.cli.problems import BROKEN_PIPE, TERMINATED, explain
+from realmaster.cli.problems import BROKEN_PIPE, explain
 
 COMMANDS = {
     "translate": LazyCommand("realmaster.cli.translate:command", "Turn a rendered clip into a photoreal one."),
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 2 refused, with the reason in one line on stderr; 3 done as far as a truncated clip decodes; 130 Ctrl-C;
     1 a defect of ours.
     """
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    _open_closed_streams()
+    previous = {number: signal.signal(number, _terminate) for number in _endings()}
     try:
         with group.make_context("realmaster", list(sys.argv[1:] if arguments is None else arguments)) as context:
             group.invoke(context)
@@ -72,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"realmaster: {line}", err=True)
         return code
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     return 0
 
 
@@ -80,9 +83,24 @@ def _debugging() -> bool:
     return os.environ.get("REALMASTER_DEBUG", "") not in ("", "0")
 
 
+def _open_closed_streams() -> None:
+    """Send what is said nowhere when stdout or stderr was closed (`>&-`), before a file can take its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open
+
+
+def _endings() -> list[int]:
+    """Name the signals that end the command: a scheduler's, and a closing terminal's unless nohup has it ignored."""
+    hangup: int | None = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return [signal.SIGTERM]
+    return [signal.SIGTERM, hangup]
+
+
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     """Leave by an exception, so that a writer removes its temporary file when a scheduler ends us."""
-    raise SystemExit(TERMINATED)
+    raise SystemExit(128 + number)
 
 
 def _quieten_libraries(*, debug: bool) -> None:

@@ -14,7 +14,6 @@ import click
 from realmaster.errors import MemoryLimitError, OutputError, RealMasterError
 
 INTERRUPTED = 130
-TERMINATED = 143
 BROKEN_PIPE = 141
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from realmaster.cli.early import BESIDE_THE_OUTPUT, place_page, refuse_clip, refuse_missing, refuse_profile
+from realmaster.cli.problems import recognise
 from realmaster.cli.progress import progress_bar
 from realmaster.cli.summary import summary
 from realmaster.cli.values import Device, Number, PageName
-from realmaster.errors import ConfigError, TruncatedMediaError
+from realmaster.errors import OutputError, RealMasterError, TruncatedMediaError
 
 if TYPE_CHECKING:
     from realmaster.media.encode import Codec
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 CODECS = ("h264", "prores", "prores4444", "lossless", "images")
 REPORT_HELP = "Write a page with before and after, timings and alignment; without a name beside the output."
-MAX_PROMPT_CHARACTERS = 2000  # text encoders read 512 tokens at most; more would be cut silently
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +44,7 @@ MAX_PROMPT_CHARACTERS = 2000  # text encoders read 512 tokens at most; more woul
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--strength", type=Number(0, 1), default=1.0, show_default=True, help="0 keeps the render, 1 the photo.")
 @click.option(
-    "--protect", metavar="MASK", help="Image or clip whose white stays as rendered, or SEGMENTATION.png#3,17 by ids."
+    "--protect", metavar="MASK", help="Image or clip whose white stays as rendered, or SEGMENTATION#3,17 by ids."
 )
 @click.option("--start", type=Number(0), default=0.0, metavar="SECONDS", help="Skip this much of the clip.")
 @click.option(
@@ -94,12 +94,11 @@ def command(
     """
     began = time.perf_counter()
     page = place_page(report, Path(output))
-    for name, text in (("--prompt", prompt), ("--negative-prompt", negative_prompt or "")):
-        if len(text) > MAX_PROMPT_CHARACTERS:
-            raise ConfigError(
-                f"expected {name} of at most {MAX_PROMPT_CHARACTERS} characters, got {len(text)}: shorten it"
-            )
-    refuse_missing(adapter, protect)
+    from realmaster.pipelines.call import check_prompt, sampling_of_call
+
+    check_prompt("--prompt", prompt)
+    check_prompt("--negative-prompt", negative_prompt or "")
+    mask = refuse_missing(adapter, protect)
     info = refuse_clip(
         input,
         Path(output),
@@ -108,12 +107,11 @@ def command(
         duration_seconds=duration,
         codec=codec,
         overwrite=overwrite,
-        inputs=(adapter, protect),
+        inputs=(adapter, mask),
     )
     settings = refuse_profile(profile, model_dir=model_dir, words=changes, few_step=few_step)
 
     from realmaster.models.profiles import load_profile
-    from realmaster.pipelines.call import sampling_of_call
 
     asked = num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt
     chosen = load_profile(profile, model_dir=model_dir, changes=settings)
@@ -173,13 +171,23 @@ def command(
 def _write_page(
     page: Path, translation: Translation, source: str, start_seconds: float, duration_seconds: float | None
 ) -> float:
-    """Measure how well the output is aligned with its input, and write the report; give the seconds it took."""
+    """Measure how well the output is aligned with its input, and write the report; give the seconds it took.
+
+    Raises:
+        OutputError: the page cannot be written; the clip stays.
+    """
     from realmaster.evaluation.alignment import measure_alignment
     from realmaster.evaluation.page import write_report
 
     began = time.perf_counter()
-    alignment = measure_alignment(
-        source, translation.output, start_seconds=start_seconds, duration_seconds=duration_seconds
-    )
-    write_report(page, translation, alignment, input_path=source)
+    try:
+        alignment = measure_alignment(
+            source, translation.output, start_seconds=start_seconds, duration_seconds=duration_seconds
+        )
+        write_report(page, translation, alignment, input_path=source)
+    except (RealMasterError, OSError) as error:
+        reason = str(recognise(error)).removesuffix("; nothing was left behind")
+        raise OutputError(
+            f"the clip is whole in {translation.output}; the report could not be written: {reason}"
+        ) from error
     return time.perf_counter() - began

@@ -164,7 +164,10 @@ class FrameConverter:
 
 def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
     """Read the display matrix: (quarter turns counter-clockwise after the flip, is flipped left to right)."""
-    side_data = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    try:
+        side_data = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    except ValueError:  # a kind of side data that PyAV has no name for, such as Exif, hides all others
+        return int(np.rint(frame.rotation / 90)) % 4, False
     if side_data is None:
         return 0, False
     a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].astype(np.int64)

@@ -48,13 +48,14 @@ def read_exr(path: Path) -> tuple[Float32, Float32 | None]:
         MediaError: the file is missing, is no EXR, or is damaged or cut.
     """
     data = _bytes(path, None)
-    _check_is_whole(data, _header(path, data), path)
+    header = _header(path, data)
+    _check_is_whole(data, header, path)
     try:
         decoder = av.CodecContext.create("exr", "r")
         frame = [*decoder.decode(av.Packet(data)), *decoder.decode(None)][0]
         planes = _float_planes(frame)
     except (av.error.FFmpegError, ValueError, IndexError) as error:
-        raise _damaged(path) from error
+        raise _layered(path, _layers(header)) or _damaged(path) from error
     # libav's order of planes is green, blue, red, alpha; or grey, alpha
     alpha = planes[-1] if len(planes) in (2, 4) else None
     return np.stack([planes[2], planes[0], planes[1]] if len(planes) > 2 else [planes[0]] * 3, axis=-1), alpha
@@ -119,6 +120,26 @@ def _float_planes(frame: av.VideoFrame) -> list[Float32]:
         np.frombuffer(plane, stored).reshape(plane.height, plane.line_size // size)[:, : plane.width].astype(np.float32)
         for plane in frame.planes
     ]
+
+
+def _layers(header: _Header) -> list[str]:
+    """Name the layers of the first part: what stands before the last dot of its channels' names."""
+    names, value = [], header.attributes.get(b"channels", b"")
+    while value[:1] not in (b"", b"\0"):
+        name, _, value = value.partition(b"\0")
+        names.append(name.decode(errors="replace"))
+        value = value[16:]  # kind of number, linearity, sampling
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in names if "." in name))
+
+
+def _layered(path: Path, layers: list[str]) -> MediaError | None:
+    """Say that an EXR holds its picture in a layer, where it holds layers at all."""
+    if not layers:
+        return None
+    return MediaError(
+        f"{path}: expected an EXR image with the channels R, G and B, found the layers {', '.join(layers[:8])}: export "
+        "the picture alone (in Blender: OpenEXR, not OpenEXR MultiLayer)"
+    )
 
 
 def _damaged(path: Path) -> MediaError:

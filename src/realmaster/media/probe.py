@@ -23,6 +23,8 @@ MAX_PACKETS = 20_000
 MAX_BYTES = 256 * 1024 * 1024
 """Bounds of the scan: of a longer or larger file only the beginning is looked at."""
 
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -37,6 +39,7 @@ class Probe:
     has_audio: bool
     decoded: av.VideoFrame  # the first frame
     pixel_aspect: Fraction | None
+    lost_alpha: bool = False  # the file holds alpha that no decoder here reads
 
 
 @contextmanager
@@ -84,6 +87,24 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
+def decoder_of(stream: Any) -> Any:
+    """Choose the decoder of a video stream: the stream's own, except where that one drops alpha.
+
+    WebM stores alpha beside the picture, where libav's own VP8 and VP9 decoders do not look but libvpx does.
+    """
+    name = _ALPHA_DECODERS.get(stream.codec_context.codec.canonical_name) if _says_alpha(stream) else None
+    if name is None:
+        return stream.codec_context
+    try:
+        return av.CodecContext.create(name, "r")
+    except ValueError:  # this build of libav lacks it
+        return stream.codec_context
+
+
+def _says_alpha(stream: Any) -> bool:
+    return any(name.lower() == "alpha_mode" and value == "1" for name, value in stream.metadata.items())
+
+
 def probe(path: Path) -> Probe:
     """Learn a video's rate, length and first frame.
 
@@ -113,6 +134,7 @@ def probe(path: Path) -> Probe:
             "end": last_time + period if is_complete else stated_end,
             "stated_end": stated_end,
             "has_audio": bool(container.streams.audio),
+            "lost_alpha": _says_alpha(stream) and decoder_of(stream) is stream.codec_context,
         }
     decoded, pixel_aspect = _first_frame(path)
     return Probe(decoded=decoded, pixel_aspect=pixel_aspect, **facts)
@@ -191,6 +213,7 @@ def _stated_end(path: Path, container: Any, stream: Any, first: Fraction) -> Fra
 def _first_frame(path: Path) -> tuple[av.VideoFrame, Fraction | None]:
     with opened(path) as container:
         stream = video_stream(container, path)
+        decoder = decoder_of(stream)
         error: Exception | None = None
         packets = container.demux(stream)
         while True:
@@ -198,7 +221,7 @@ def _first_frame(path: Path) -> tuple[av.VideoFrame, Fraction | None]:
                 packet = next(packets, None)
                 if packet is None:
                     break
-                for frame in packet.decode():
+                for frame in decoder.decode(packet):
                     aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
                     return frame, Fraction(aspect) if aspect else None
             except av.error.FFmpegError as caught:

@@ -17,7 +17,7 @@ from realmaster.errors import OutputError
 from realmaster.media.audio import AudioCarrier
 from realmaster.media.color import UInt8
 from realmaster.media.encode import MUXERS, Encoding, FrameEncoder
-from realmaster.media.images import WRITABLE, encode_image
+from realmaster.media.images import READABLE, WRITABLE, encode_image
 from realmaster.media.output import check_output, remove, temporary_path
 from realmaster.media.sequences import COUNTER
 from realmaster.types import ClipInfo
@@ -142,6 +142,11 @@ def check_images_output(path: Path, *, overwrite: bool, inputs: Iterable[str | P
     if path.suffix.lower() in MUXERS:
         raise OutputError(
             f"{path}: expected a folder for images, got the name of a video: drop the ending {path.suffix}"
+        )
+    if folder == path and path.suffix.lower() in READABLE:
+        raise OutputError(
+            f"{path}: expected a folder for images or a pattern such as {path.stem}_%04d{path.suffix}, got the name of "
+            "one image: give one of these"
         )
     suffix = Path(name).suffix
     if suffix.lower() not in WRITABLE:

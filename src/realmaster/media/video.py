@@ -17,7 +17,7 @@ from realmaster.media.clip import ClipReader, starts_too_late
 from realmaster.media.color import UInt8
 from realmaster.media.convert import FrameColor, FrameConverter, Geometry
 from realmaster.media.images import TRANSPARENT
-from realmaster.media.probe import opened, probe, video_stream
+from realmaster.media.probe import decoder_of, opened, probe, video_stream
 from realmaster.media.timing import Clock, Timed, exact_seconds, snap
 from realmaster.types import ClipInfo
 
@@ -83,6 +83,8 @@ class VideoReader(ClipReader):
             self._warn(f"the clip is HDR ({color.transfer.upper()}): it was tone-mapped to SDR bt709")
         elif color.primaries != "bt709":
             self._warn(f"the clip has {color.primaries} primaries: colours outside bt709 were clipped")
+        if facts.lost_alpha:
+            self._warn("the clip has transparency that cannot be read here: it was taken as opaque")
         if facts.decoded.interlaced_frame:
             self._warn("the clip is interlaced and was not deinterlaced: moving edges may show combs")
 
@@ -166,6 +168,7 @@ class VideoReader(ClipReader):
         seen = self._seen = _Seen()
         if container.duration and "matroska" in container.format.name:  # others state each stream's length
             seen.stated_end = Fraction(container.duration + (container.start_time or 0), av.time_base) - first
+        decoder = decoder_of(stream)
         packets = container.demux([stream, *container.streams.audio])
         while True:
             try:
@@ -182,7 +185,7 @@ class VideoReader(ClipReader):
             if packet.stream is not stream:
                 continue
             try:
-                frames = packet.decode()
+                frames = decoder.decode(packet)
             except av.error.EOFError:
                 continue
             except av.error.FFmpegError:

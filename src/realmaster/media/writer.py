@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +40,7 @@ class ClipWriter:
         audio_from: str | Path | None = None,
         audio_start_seconds: float = 0.0,
         overwrite: bool = False,
+        inputs: Iterable[str | Path] = (),
     ) -> None:
         """Check the output and begin it.
 
@@ -51,18 +52,21 @@ class ClipWriter:
             audio_from: a file whose sound is carried along, cut to the frames written.
             audio_start_seconds: where in that file the first frame lies.
             overwrite: replace what is there.
+            inputs: other files that must not be replaced, such as a mask.
 
         Raises:
             OutputError: see `check_output`; an unknown codec, or one that refuses this container, size or rate.
             MediaError: `audio_from` is no media file.
         """
+        if not str(path):
+            raise OutputError("expected the name of an output, got an empty one: give a video, a folder or a pattern")
         self.path = Path(path)
         self.info = info
         self.num_frames = 0
         self._closed = False
         self._warnings: list[str] = []
         self._sink: Sink
-        inputs = [source for source in (info.source, audio_from) if source]
+        inputs = [source for source in (info.source, audio_from, *inputs) if source]
         if codec == "images":
             if info.has_audio and audio_from is not None:
                 self._warnings.append("images hold no sound: it was left out")

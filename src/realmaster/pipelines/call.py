@@ -5,8 +5,63 @@ Separate because it needs no model: what contradicts itself is refused before an
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+
+import numpy as np
+import numpy.typing as npt
+
 from realmaster.errors import ConfigError
 from realmaster.models.profiles import Profile, SamplingSettings
+
+MAX_PROMPT_CHARACTERS = 2000  # text encoders read 512 tokens at most; more would be cut silently
+MAX_SEED = 2**63 - 1
+
+
+def check_prompt(name: str, text: str) -> None:
+    """Refuse a prompt that is no text or too long, by the name that the caller knows it by.
+
+    Raises:
+        ConfigError: with its length.
+    """
+    if not isinstance(text, str):
+        raise ConfigError(f"expected {name} as text, got {text!r}: write '' for none")
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        raise ConfigError(f"expected {name} of at most {MAX_PROMPT_CHARACTERS} characters, got {len(text)}: shorten it")
+
+
+def check_call(*, prompt: str, negative_prompt: str | None, seed: int, strength: float) -> None:
+    """Refuse what a call asks for out of bounds.
+
+    Raises:
+        ConfigError: with the value.
+    """
+    check_prompt("prompt", prompt)
+    if negative_prompt is not None:
+        check_prompt("negative_prompt", negative_prompt)
+    if not isinstance(seed, Integral) or not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"expected a seed as a whole number from 0 to 2^63 - 1, got {seed!r}: give another")
+    if not isinstance(strength, Real) or not 0 <= strength <= 1:
+        raise ConfigError(f"expected a strength from 0 to 1, got {strength!r}: 0 keeps the render, 1 translates fully")
+
+
+def check_frames(frames: npt.NDArray[np.uint8]) -> None:
+    """Refuse frames that are no uint8 [F, H, W, 3].
+
+    Raises:
+        ConfigError: with their kind and shape.
+    """
+    shape, kind = getattr(frames, "shape", None), getattr(frames, "dtype", type(frames).__name__)
+    if shape is None or kind != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape:
+        raise ConfigError(
+            f"expected at least one frame as uint8 [F, H, W, 3], got {kind} {list(shape or ())}: convert them"
+        )
+
+
+def warnings_of_call(sampling: SamplingSettings, negative_prompt: str | None) -> tuple[str, ...]:
+    """Name the settings of a call that have no effect."""
+    if negative_prompt and sampling.guidance_scale == 1 and sampling.guidance_scale_2 in (None, 1):
+        return ("the negative prompt has no effect at guidance scale 1: add --guidance-scale 3, say",)
+    return ()
 
 
 def sampling_of_call(

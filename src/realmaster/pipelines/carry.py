@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from realmaster.models.profiles import TransferSettings
 from realmaster.pipelines.enlarge import enlarge
+from realmaster.pipelines.exposure import Exposure
 from realmaster.pipelines.protect import Weights
 from realmaster.pipelines.sampling import TranslatedWindow
 from realmaster.pipelines.sizes import resize
@@ -23,7 +24,7 @@ Frames = npt.NDArray[np.uint8]
 
 
 class Carrier:
-    """Make the output frames of a clip's windows, one after the other; the fit of one window goes on in the next."""
+    """Make the output frames of a clip's windows, one after the other; the fit goes on within a shot."""
 
     def __init__(self, settings: TransferSettings, strength: float, masks: Iterator[Weights] | None) -> None:
         """Begin a clip; `masks` gives a weight for every new frame, 0 where the render stays."""
@@ -35,16 +36,29 @@ class Carrier:
         new = range(window.num_held, len(window.frames) - window.num_padding)
         if self.settings.channels == "pixels":
             return np.stack([enlarge(window.frames[i], translated.frames[i], strength=self._weight()) for i in new])
-        # the clip's first frame is alone in its latent and comes out lighter or darker: it takes the next one's change
-        first = min(1, len(window.frames) - 1)
+        # a shot's first frame is alone in its latent and comes out lighter or darker: it takes the next one's change
+        first = 1
         renders = resize(window.frames, translated.guide.shape[1:3])
-        if not self.steady.begun:
-            self.steady.begin(renders[first], translated.guide[first:], translated.frames[first:])
+        exposure = Exposure.of(renders, self.settings)
+        if window.num_held == 0:
+            self.steady = SteadyFit(self.settings)
+            self.steady.begin(
+                renders[first], translated.guide[first:], translated.frames[first:], exposure.weights[first:]
+            )
         out = []
         for index in new:
             shown = max(index, first)
-            maps = self.steady.fit(renders[index], translated.guide[shown], translated.frames[shown])
-            out.append(apply_change(window.frames[index], maps, strength=self._weight()))
+            maps = self.steady.fit(
+                renders[index], translated.guide[shown], translated.frames[shown], float(exposure.weights[shown])
+            )
+            out.append(
+                apply_change(
+                    window.frames[index],
+                    maps,
+                    strength=float(exposure.shares[index]) * self._weight(),
+                    gain=float(exposure.gains[index]),
+                )
+            )
         return np.stack(out)
 
     def _weight(self) -> float | npt.NDArray[np.float32]:

@@ -21,6 +21,7 @@ from realmaster.models.machine import check_device
 from realmaster.models.profiles import Profile, load_profile
 from realmaster.pipelines.denoise import Mode
 from realmaster.pipelines.enlarge import enlarge
+from realmaster.pipelines.exposure import Exposure
 from realmaster.pipelines.sampling import Stopwatch, WindowSampler
 from realmaster.pipelines.sizes import fit_size, resize
 from realmaster.pipelines.transfer import apply_change, fit_change
@@ -93,12 +94,15 @@ class NanoEditor:
             size = fit_size(profile.size, *frames.shape[1:3], stride=stride)
             edited = []
             for frame in frames:
-                made = sampler.translate(resize(frame[None], size), text, watch, held=None, num_held=0)
+                small = resize(frame[None], size)
+                exposure = Exposure.of(small, profile.transfer)
+                made = sampler.translate(exposure.expose(small), text, watch, held=None, num_held=0)
                 if profile.transfer.channels == "pixels":
                     edited.append(enlarge(frame, made.frames[0]))
                 else:
                     maps = fit_change(made.guide[0], made.frames[0], profile.transfer)
-                    edited.append(apply_change(frame, maps))
+                    gain, share = float(exposure.gains[0]), float(exposure.shares[0])
+                    edited.append(apply_change(frame, maps, strength=share, gain=gain))
         finally:
             sampler.remove()
         return np.stack(edited)

@@ -38,6 +38,7 @@ _DARK = 0.05  # keeps the ratio of nearly black cells bounded
 _LIGHT = (0.3, 2.0)  # how much darker or lighter contrast may become where a cell is flat
 _FINER = 4  # OpenCV looks up in steps of 1/32 of a pixel: of a quarter of a cell, no step is seen
 _STRIP, _STRIP_ROWS = 1 << 18, 512  # pixels and rows mapped at a time: memory for maps does not grow with the frame
+_BLACK = 16.0  # luma: what is darker is changed less, and 0 not at all
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # BT.601 weights, as OpenCV has them, of display codes
 _UPPER = np.triu_indices(4)
 
@@ -60,14 +61,21 @@ class SteadyFit:
         """Whether a frame was seen."""
         return self.sums is not None
 
-    def begin(self, render: Frame, guides: Frames, translated: Frames) -> None:
+    def begin(self, render: Frame, guides: Frames, translated: Frames, weights: Image | None = None) -> None:
         """Begin at the mean of some frames, guides and translated uint8 [F, h, w, 3], not at the first one."""
-        sums = [_sums(guide, frame, self.settings) for guide, frame in zip(guides, translated, strict=True)]
+        counts = np.ones(len(guides), dtype=np.float32) if weights is None else weights
+        sums = [
+            count * _sums(guide, frame, self.settings)
+            for guide, frame, count in zip(guides, translated, counts, strict=True)
+        ]
         self.sums, self.render = np.mean(sums, axis=0, dtype=np.float32), render
 
-    def fit(self, render: Frame, guide: Frame, translated: Frame) -> Image:
-        """Fit the change of the next frame, as `fit_change` does; cuts are looked for in `render` [h, w, 3]."""
-        sums = _sums(guide, translated, self.settings)
+    def fit(self, render: Frame, guide: Frame, translated: Frame, weight: float = 1.0) -> Image:
+        """Fit the change of the next frame, as `fit_change` does; cuts are looked for in `render` [h, w, 3].
+
+        `weight` says how much this frame counts in the maps, its own included.
+        """
+        sums = np.float32(weight) * _sums(guide, translated, self.settings)
         if self.sums is not None and self.render is not None and not is_cut(self.render, render):
             sums += np.float32(self.settings.steadiness) * (self.sums - sums)
         self.sums, self.render = sums, render
@@ -87,10 +95,13 @@ def fit_change(guide: Frame, translated: Frame, settings: TransferSettings) -> I
     return _solve(_sums(guide, translated, settings), settings.epsilon)
 
 
-def apply_change(frame: Frame, maps: Image, *, strength: Image | float = 1.0) -> Frame:
-    """Apply fitted maps [L, R, C, 3, 4] to a frame uint8 [H, W, 3].
+def apply_change(frame: Frame, maps: Image, *, strength: Image | float = 1.0, gain: float = 1.0) -> Frame:
+    """Apply fitted maps [L, R, C, 3, 4] to a frame uint8 [H, W, 3]; its pure black stays.
 
-    `strength` (a number, or [H, W] in 0..1) says how far to go from the frame to its translation.
+    Bars and the ground of titles are no surfaces, and a model that has never seen them lights them.
+
+    `strength` (a number, or [H, W] in 0..1) says how far to go from the frame to its translation. `gain` is what the
+    frame was multiplied by before the maps were fitted (`exposure`).
     """
     height, width = frame.shape[:2]
     size = (_FINER * maps.shape[2], _FINER * maps.shape[1])
@@ -102,14 +113,18 @@ def apply_change(frame: Frame, maps: Image, *, strength: Image | float = 1.0) ->
     rows = min(max(1, _STRIP // width), _STRIP_ROWS)
     for strip in (slice(top, top + rows) for top in range(0, height, rows)):
         weight = strength[strip, :, None] if isinstance(strength, np.ndarray) else strength
-        out[strip] = _apply(frame[strip], finer, len(maps), y[strip], x, weight)
+        out[strip] = _apply(frame[strip], finer, len(maps), y[strip], x, weight, gain)
     return out
 
 
-def _apply(strip: Frame, maps: list[Image], lumas: int, y: Image, x: Image, weight: Image | float) -> Frame:
+def _apply(
+    strip: Frame, maps: list[Image], lumas: int, y: Image, x: Image, weight: Image | float, gain: float
+) -> Frame:
     """Apply to each pixel of a strip [n, W, 3] the map of its luma at row y [n] and column x [W] of a luma's cells."""
-    one = np.dstack([strip, np.full((*strip.shape[:2], 1), 255, dtype=np.uint8)]).astype(np.float32)
-    luma = (strip @ _LUMA) * np.float32((lumas - 1) / 255)
+    one = np.dstack([strip, np.zeros(strip.shape[:2], dtype=np.uint8)]).astype(np.float32)
+    one[..., 3] = 255 / gain
+    light = strip @ _LUMA
+    luma = np.minimum(light * np.float32(gain * (lumas - 1) / 255), np.float32(lumas - 1))
     below = np.clip(luma.astype(np.int32), 0, lumas - 2)
     rows = len(maps[0]) // lumas
     lower = (below * rows + y[:, None]).astype(np.float32)
@@ -120,8 +135,8 @@ def _apply(strip: Frame, maps: list[Image], lumas: int, y: Image, x: Image, weig
 
     share = luma - below
     out = np.dstack([(1 - share) * mapped(colour, lower) + share * mapped(colour, lower + rows) for colour in maps])
-    if not isinstance(weight, float) or weight != 1.0:
-        out = one[..., :3] + weight * (out - one[..., :3])
+    shown = np.minimum(light / np.float32(_BLACK), 1)[..., None]
+    out = one[..., :3] + weight * shown * (out - one[..., :3])
     changed = np.clip(out + 0.5, 0, 255).astype(np.uint8)
     return changed if isinstance(weight, float) else np.where(weight == 0, strip, changed)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from realmaster.errors import ConfigError, MediaError
+from realmaster.errors import MediaError
 from realmaster.media.encode import Codec
 from realmaster.media.reader import open_clip
 from realmaster.media.writer import ClipWriter
@@ -23,10 +23,11 @@ from realmaster.models.loading import Models, load_profile_models
 from realmaster.models.machine import check_device
 from realmaster.models.profiles import Profile, SamplingSettings, load_profile
 from realmaster.models.step_caches import step_caches
-from realmaster.pipelines.call import sampling_of_call
+from realmaster.pipelines.call import check_call, check_frames, sampling_of_call, warnings_of_call
 from realmaster.pipelines.carry import Carrier
 from realmaster.pipelines.denoise import Mode
-from realmaster.pipelines.protect import Weights, open_mask
+from realmaster.pipelines.exposure import Exposure
+from realmaster.pipelines.protect import Weights, open_mask, split_ids
 from realmaster.pipelines.sampling import Prompt, Stopwatch, TranslatedWindow, WindowSampler
 from realmaster.pipelines.sizes import fit_size, resize
 from realmaster.pipelines.windows import Window, cut_windows
@@ -145,7 +146,8 @@ class Translator:
             guidance_scale_2: the low-noise expert's.
             seed: same seed, same machine, same bytes.
             strength: 0 keeps the render, 1 gives the translation.
-            protect: image or clip whose white stays as rendered, or a segmentation with ids, "seg.png#3,17".
+            protect: image or clip whose white stays as rendered, or a segmentation with ids, "seg.png#3,17": an image,
+                a clip, or a folder of images or of this project's labels.
             start_seconds: where to begin.
             duration_seconds: how much to translate; None goes to the end.
             codec: as `realmaster.media.writer.ClipWriter` takes it.
@@ -156,14 +158,13 @@ class Translator:
             MediaError: the clip or mask cannot be read. OutputError: the output cannot be written.
             ConfigError: a setting is out of bounds. NumericalError: the model failed.
         """
+        check_call(prompt=prompt, negative_prompt=negative_prompt, seed=seed, strength=strength)
         sampling = sampling_of_call(
             self.profile, num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt
         )
+        noted = (*self.warnings, *warnings_of_call(sampling, negative_prompt))
         negative_prompt = sampling.negative_prompt
-        if not 0 <= strength <= 1:
-            raise ConfigError(
-                f"expected a strength from 0 to 1, got {strength}: 0 keeps the render, 1 translates fully"
-            )
+        noted += (*self.models.tell_cuts(prompt, negative_prompt),)
         watch = Stopwatch({"load": self.load_seconds})
         self.load_seconds = 0.0
         with open_clip(clip, start_seconds=start_seconds, duration_seconds=duration_seconds) as reader:
@@ -180,6 +181,7 @@ class Translator:
             writer = ClipWriter(
                 output, info, codec=codec, audio_from=clip if info.has_audio else None,
                 audio_start_seconds=start_seconds, overwrite=overwrite,
+                inputs=() if protect is None else (split_ids(protect)[0],),
             ) if is_first() else NoWriter()  # fmt: skip
             done = 0
             with writer:
@@ -196,7 +198,7 @@ class Translator:
                     raise MediaError(f"{clip}: expected frames, found none: check the clip and --start")
                 with watch.stage("write"):
                     writer.close()
-            warnings = (*self.warnings, *reader.warnings, *writer.warnings)
+            warnings = (*noted, *reader.warnings, *(masks.warnings if masks else ()), *writer.warnings)
             truncated = reader.truncated
         settings = {
             "profile": self.profile.name,
@@ -229,6 +231,8 @@ class Translator:
         strength: float = 1.0,
     ) -> Frames:
         """Translate frames in memory: uint8 [F, H, W, 3] to the same shape. Arguments as in `translate`."""
+        check_frames(frames)
+        check_call(prompt=prompt, negative_prompt=negative_prompt, seed=seed, strength=strength)
         sampling = sampling_of_call(
             self.profile, num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt
         )
@@ -289,7 +293,9 @@ class Translator:
         with watch.stage("read"):
             stride = self.models.space_stride * self.profile.reference.spatial_scale
             small = resize(window.frames, fit_size(self.profile.size, *window.frames.shape[1:3], stride=stride))
-        return sampler.translate(small, text, watch, held=before, num_held=window.num_held)
+            small = Exposure.of(small, self.profile.transfer).expose(small)
+        held = before if window.num_held else None
+        return sampler.translate(small, text, watch, held=held, num_held=window.num_held)
 
 
 def _timed(chunks: Iterator[Frames], watch: Stopwatch) -> Iterator[Frames]:
