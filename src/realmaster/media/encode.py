@@ -58,7 +58,7 @@ def choose_encoding(codec: str, suffix: str, info: ClipInfo) -> tuple[Encoding, 
         )
     if codec == "h264":
         # measured on 832x480 game footage: 2.6 s of CPU, 4.0 MB and 42.7 dB for 81 frames (4:2:0 alone costs most of
-        # it); flat colours stay within 2 levels, which they do not without trellis or with one thread; a fixed number of
+        # it); flat colours stay within 2 levels, which they do not without trellis or with one thread; a set number of
         # threads gives the same bytes on any machine
         options = {"preset": "veryfast", "crf": "12", "x264-params": "trellis=1:threads=3"}
         if info.width % 2 == 0 and info.height % 2 == 0:

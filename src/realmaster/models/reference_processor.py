@@ -41,7 +41,7 @@ class StandIn:
     def project(self, attn: Any, hidden_states: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Give query, key and value [B, N, heads, head_dim], the first two after norm and rotary positions.
 
-        All in the value's precision: CUDA's autocast norms in float32, and keys that are kept would take twice the room.
+        All in the value's precision: CUDA's autocast norms in float32, and keys that are kept would take twice as much.
         """
         if getattr(attn, "fused_projections", False):
             query, key, value = attn.to_qkv(hidden_states).chunk(3, dim=-1)
