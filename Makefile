@@ -16,7 +16,7 @@ BUDGET ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench gpu nano dist pins clean
+.PHONY: help setup demo test lint format bench gpu nano pairs-there dist pins clean
 
 help: ## show these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -58,9 +58,11 @@ bench: $(READY) ## run every benchmark in benchmarks/ (two need PAIRS=folder); r
 gpu: $(READY) ## the work that needs a GPU: time the full sizes, train nano on PAIRS; exits 2 where there is none
 	@PAIRS="$(PAIRS)" BUDGET="$(BUDGET)" PARTS="$(PARTS)" VENV="$(VENV)" sh benchmarks/gpu.sh
 
-nano: $(READY) ## train nano again from a folder of exact pairs: make nano PAIRS=folder; writes runs/nano/
-	@test -d "$(PAIRS)" || { echo "make: expected a folder of exact pairs at '$(PAIRS)', found none: make one with 'realmaster render', then 'make nano PAIRS=folder'" >&2; exit 2; }
+nano: pairs-there $(READY) ## train nano again from a folder of exact pairs: make nano PAIRS=folder; writes runs/nano/
 	$(VENV)/bin/realmaster nano train --pairs "$(PAIRS)" --output runs/nano --recipe recipes/nano-cpu.yaml $(ARGS)
+
+pairs-there:
+	@test -d "$(PAIRS)" || { echo "make: expected a folder of exact pairs at '$(PAIRS)', found none: make one with 'realmaster render', then 'make nano PAIRS=folder'" >&2; exit 2; }
 
 dist: $(READY) ## build the wheel and the source archive into dist/
 	$(RUN) build --no-isolation

@@ -64,7 +64,7 @@ def check_revision(folder: Path, *, hub: str | None, revision: str | None) -> No
         return
     raise MissingWeightsError(
         f"{folder}: expected revision {revision} of {hub}, got {found}: fetch it again with `realmaster models "
-        f"download`, or accept this one with --set checkpoint.revision={found}"
+        f"download`, or accept this one with --set checkpoint.revision={found} (`train`: under profile_changes)"
     )
 
 
