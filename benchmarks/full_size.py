@@ -32,6 +32,7 @@ import torch
 from common import PRECISIONS, RESULTS, build, describe_place, keep, timed
 from diffusers import AutoencoderKLWan
 
+from realmaster.models.adapter import add_lora
 from realmaster.models.arithmetic import count_denoising, count_plain, count_training_step, weigh_transformer
 from realmaster.models.published import AUTOENCODER, WAN_14B
 from realmaster.models.reference import ReferenceAttention, joint_velocity
@@ -90,10 +91,12 @@ class Case:
 
 
 def forward_case(way: str, option: str = "") -> Case:
-    """A denoising forward under one option: compile, fp8, offload; with a cache also that in fp8 or on the host."""
+    """A denoising forward under one option: an adapter, compile, fp8, offload; the cache in fp8 or on the host."""
 
     def prepare(setup: Setup, cleanup: ExitStack) -> dict[str, Callable[[], object]]:
         model = build(setup.config, torch.device(setup.device), setup.dtype)
+        if option == "adapter":
+            add_lora(model, rank=setup.rank)
         if option == "offload":
             model.to("cpu")  # made on the device: 14 billion random numbers take a CPU core two minutes
             torch.cuda.empty_cache()
@@ -102,7 +105,7 @@ def forward_case(way: str, option: str = "") -> Case:
         if option == "offload":
             model.enable_group_offload(
                 onload_device=torch.device(setup.device), offload_device=torch.device("cpu"),
-                offload_type="block_level", num_blocks_per_group=1, use_stream=True, record_stream=True,
+                offload_type="block_level", num_blocks_per_group=1, use_stream=True, record_stream=False,
             )  # fmt: skip
         noisy, reference, timesteps, text = setup.inputs()
         attention = None
@@ -133,7 +136,8 @@ def forward_case(way: str, option: str = "") -> Case:
         return {"reference pass": encode, "forward": lambda: attention.denoise(noisy, timesteps, text, held[0])}
 
     def planned_gb(setup: Setup) -> float:
-        weights = weigh_transformer(setup.config, dtype_name(setup), layerwise_fp8=option == "fp8")
+        rank = setup.rank if option == "adapter" else 0
+        weights = weigh_transformer(setup.config, dtype_name(setup), layerwise_fp8=option == "fp8", rank=rank)
         text = {"num_text_tokens": setup.num_text_tokens, "dtype": dtype_name(setup)}
         if way == "plain":
             work = count_plain(setup.config, setup.latents, **text).peak_bytes
@@ -145,7 +149,7 @@ def forward_case(way: str, option: str = "") -> Case:
             work = step.peak_bytes + first.kept_bytes
         return (weights.total + weights.largest_layer + work) / 1e9
 
-    counted = option in ("", "fp8", "fp8 cache") and way != "naive joint"
+    counted = option in ("", "adapter", "fp8", "fp8 cache") and way != "naive joint"
     name = " ".join(["forward", way, *([option] if option else [])])
     return Case(name, prepare, planned_gb if counted else None, needs_gpu=option in ("offload", "host cache"))
 
@@ -168,6 +172,7 @@ def training_case(way: str, option: str = "", *, offloaded: int = 0) -> Case:
 
     def prepare(setup: Setup, cleanup: ExitStack) -> dict[str, Callable[[], object]]:
         from realmaster.training.experts import add_trainable_lora, prepare_memory
+        from realmaster.training.residence import TrainedOneAtATime, find_offloaded
         from realmaster.training.settings import MemorySettings
         from realmaster.training.step import InContextStep, ReferenceSettings
 
@@ -181,6 +186,9 @@ def training_case(way: str, option: str = "", *, offloaded: int = 0) -> Case:
             fp8_base=option == "fp8", compile=option == "compile", gradient_checkpointing=True, offload_blocks=offloaded
         )
         prepare_memory(model, memory, torch.device(setup.device), setup.dtype)
+        TrainedOneAtATime({"expert": model}, torch.device(setup.device), find_offloaded(model, offloaded)).bring(
+            "expert"
+        )
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=setup.device != "cpu")
         noisy, reference, timesteps, text = setup.inputs()
@@ -244,6 +252,7 @@ CASES = (  # what is asked for first comes first: a budget cuts the end
     forward_case("plain"), forward_case("cached"), forward_case("joint"), forward_case("naive joint"),
     autoencoder_case(tiled=False),
     training_case("cached", offloaded=20), training_case("joint", offloaded=20), training_case("plain", offloaded=20),
+    forward_case("cached", "adapter"),
     training_case("cached", "frozen reference", offloaded=20), training_case("cached", "fp8"), training_case("plain"),
     forward_case("cached", "compile"), forward_case("plain", "compile"), forward_case("cached", "fp8"),
     forward_case("cached", "fp8 cache"), forward_case("cached", "host cache"), forward_case("cached", "offload"),
@@ -384,7 +393,6 @@ def compare(cases: dict[str, Any], setup: Setup) -> dict[str, float]:
 
     cached, plain = seconds("forward cached", "forward"), seconds("forward plain", "forward")
     joint, naive = seconds("forward joint", "forward"), seconds("forward naive joint", "forward")
-    first = seconds("forward cached", "reference pass")
     encode, decode = seconds("autoencoder", "encode"), seconds("autoencoder", "decode")
     ratios: dict[str, float] = {}
     for name, above, below in (
@@ -404,6 +412,8 @@ def compare(cases: dict[str, Any], setup: Setup) -> dict[str, float]:
             ratios[name] = above / below
     if setup.device == "cpu":  # the parts are reduced each in its own way: they do not add up to anything
         return ratios
+    worn = "forward cached adapter" if "forward" in cases.get("forward cached adapter", {}) else "forward cached"
+    cached, first = seconds(worn, "forward"), seconds(worn, "reference pass")
     if None not in (cached, first, encode, decode):  # without text, loading and the swap of the experts
         around = encode + decode + 2 * first  # type: ignore[operator]
         ratios["four_steps_seconds"] = around + 4 * cached  # type: ignore[operator]

@@ -190,6 +190,11 @@ def _move(source: Path, target: Path) -> Path:
         ({"memory.attention_backend": "sage"}, "attention_backend sage: .*sageattention"),
         ({"memory.attention_backend": "magic"}, "attention_backend among .*native.* got 'magic'"),
         ({"memory.step_cache": "mag"}, "step_cache.ratios for memory.step_cache mag, got none"),
+        ({"memory.compile": True, "memory.layerwise_fp8": True}, r"memory\.compile false with memory\.layerwise_fp8"),
+        (
+            {"memory.step_cache": "first_block", "memory.context_parallel": 2},
+            r"none, mag or taylorseer with memory\.context_parallel, got first_block",
+        ),
         ({"memory.context_parallel": 4}, "expected 4 CUDA devices .* got the CPU"),
         ({"memory.dtype": "float16"}, "float32 or bfloat16 on a CPU, got float16"),
         ({"few_step.enabled": True}, "the file of a distilled LoRA"),

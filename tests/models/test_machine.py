@@ -26,8 +26,16 @@ def test_a_container_s_limit_is_the_memory_there_is(monkeypatch: pytest.MonkeyPa
     limit.write_text("2000000000\n")
     facts = machine.inspect_machine(tmp_path)
     assert (facts.memory_gb, facts.free_memory_gb) == (2.0, 1.5)
+    (tmp_path / "memory.stat").write_text("anon 1\nactive_file 100000000\ninactive_file 200000000\n")
+    assert machine.inspect_machine(tmp_path).free_memory_gb == pytest.approx(1.8)  # files that were read are given up
+    (tmp_path / "memory.stat").write_text("active_file 1\ninactive_file 2\ntotal_active_file 400000000\n")
+    assert machine.inspect_machine(tmp_path).free_memory_gb == pytest.approx(1.9)  # version 1: with the groups below
     limit.write_text("max\n")
     assert machine.inspect_machine(tmp_path).memory_gb == pytest.approx(psutil.virtual_memory().total / 1e9)
+
+
+def test_a_checkout_that_was_never_installed_lists_no_packages() -> None:
+    assert machine.inspect_packages("realmaster-that-is-not-here") == ()
 
 
 def test_packages_are_listed_as_the_distribution_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

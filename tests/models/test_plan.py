@@ -67,9 +67,10 @@ def test_each_memory_setting_takes_away_what_it_should(profile: Profile) -> None
     assert half["weights"] < all_here["weights"]
     fp8 = plan(profile, memory__reference_cache={"dtype": "float8"}).memory_gb
     assert 0.45 < fp8["reference cache"] / all_here["reference cache"] < 0.7  # half, and a scale for every head
-    host = plan(profile, memory__reference_cache={"device": "host"})
-    assert host.memory_gb["reference cache"] < all_here["reference cache"]
-    assert host.host_gb > 0
+    full = load_profile("wan2.2-a14b").change({"memory.reference_cache.dtype": "computed", "memory.offload": "none"})
+    here, host = (plan(full.change({"memory.reference_cache.device": place})) for place in ("model", "host"))
+    assert host.memory_gb["reference cache"] == pytest.approx(here.memory_gb["reference cache"] * 3 / 40)
+    assert (here.host_gb, host.host_gb) == (0, pytest.approx(80 * 2**27 / 1e9))  # pinned: each tensor a power of two
     two = plan(profile, memory__share_reference_between_guidance=False).memory_gb
     assert two["reference cache"] == pytest.approx(2 * all_here["reference cache"])
     assert "reference cache" not in plan(profile, reference__mode="joint").memory_gb
@@ -134,7 +135,7 @@ def train(profile: Profile, **changes: Any) -> TrainingPlan:
     settings: dict[str, Any] = {
         "mode": "cached", "spatial_scale": 1, "adapted_reference": True, "rank": 4, "batch_size": 1, "accumulation": 1,
         "num_steps": 10, "gradient_checkpointing": True, "dtype": None, "layerwise_fp8": False, "offload_blocks": 0,
-        "device": "cuda:0", "available_gb": 8.0, "flops_per_second": 1e12,
+        "num_experts": 1, "averaged": False, "device": "cuda:0", "available_gb": 8.0, "flops_per_second": 1e12,
     }  # fmt: skip
     return plan_training(profile, VideoShape(17, 64, 96), **{**settings, **changes})
 
@@ -147,6 +148,8 @@ def test_a_training_step_is_planned_by_part(profile: Profile) -> None:
     assert train(profile, accumulation=3).pflops == pytest.approx(3 * found.pflops)
     assert train(profile, adapted_reference=False).memory_gb["activations"] < found.memory_gb["activations"]
     assert train(profile, layerwise_fp8=True).memory_gb["frozen base"] < found.memory_gb["frozen base"]
+    one, two = (train(profile, num_experts=n, averaged=n == 2).memory_gb["adapter and optimizer"] for n in (1, 2))
+    assert two == pytest.approx(2 * one * 20 / 16)  # weight, gradient, two moments; and the average, in float32
 
 
 def test_a_training_step_too_large_is_refused_with_what_helps(profile: Profile) -> None:

@@ -13,6 +13,7 @@ import torch
 from realmaster.errors import ConfigError
 from realmaster.models.context_parallel import check_context_parallel, check_shares, join_processes
 from realmaster.models.memory_settings import MemorySettings
+from realmaster.models.profiles import load_profile
 from wan_layout import write_wan21
 
 # diffusers counts accelerators before it shares; here it is told that each process has one, and gloo does the exchange
@@ -110,6 +111,18 @@ def test_several_processes_that_would_make_the_same_clip_are_refused(monkeypatch
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match=r"all make the same clip; add --set memory\.context_parallel=2"):
         join_processes(MemorySettings(), "cpu")
+
+
+@pytest.mark.parametrize("shape", [(1080, 1920), (540, 960), (1600, 1200), (800, 1920), (480, 832), (64, 2000)])
+@pytest.mark.parametrize("degree", [2, 3, 4, 5, 8])
+def test_a_clip_of_any_aspect_gets_a_size_whose_tokens_divide(shape: tuple[int, int], degree: int) -> None:
+    size = load_profile("wan2.2-a14b").size
+    alone = size.fit(*shape, stride=16)
+    height, width = size.fit(*shape, stride=16, shares=degree)
+    assert (height // 16) * (width // 16) % degree == 0
+    assert height == alone[0]
+    assert abs(width - alone[1]) <= 16 * degree // 2
+    check_shares(MemorySettings(context_parallel=degree), num_tokens=21 * height * width // 256, num_heads=120)
 
 
 def test_tokens_and_heads_have_to_divide() -> None:

@@ -44,6 +44,7 @@ def test_settings_of_a_config_are_changed_by_their_names(checkout: Path) -> None
     [
         ({"memory.gradient_checkpointing": False, "memory.fp8_base": True}, "need gradient_checkpointing"),
         ({"memory.gradient_checkpointing": True, "memory.fp8_base": True, "memory.offload_blocks": 2}, "choose one"),
+        ({"memory.gradient_checkpointing": True, "memory.fp8_base": True, "memory.compile": True}, "choose one"),
         ({"reference": {"mode": "joint", "adapted": False}}, "needs mode: cached"),
         ({"experts": {}}, "name transformer"),
         ({"data.encode.buckets": ["128 by 72"]}, "widthxheightxframes"),

@@ -1,5 +1,7 @@
 """The step: noise on the target alone, the loss of the target alone, and options that change what they say."""
 
+from typing import Any
+
 import pytest
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -11,6 +13,7 @@ from realmaster.models.reference import ReferenceAttention, joint_velocity
 from realmaster.training.block_offload import offload_blocks
 from realmaster.training.dataset import Batch
 from realmaster.training.experts import prepare_memory
+from realmaster.training.residence import find_offloaded
 from realmaster.training.settings import MemorySettings
 from realmaster.training.step import InContextStep, NoiseSettings, ReferenceSettings, flow_loss, noise_batch
 from realmaster.training.timesteps import SigmaRange, TimestepSettings
@@ -138,6 +141,26 @@ def test_recomputed_and_offloaded_blocks_give_the_same_gradients() -> None:
         assert again == pytest.approx(loss, rel=1e-6)
         for name, gradient in expected.items():
             torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"mode": "joint"}, {"adapted": False}], ids=["cached", "joint", "unadapted"])
+def test_what_offloaded_blocks_compute_with_stays_on_the_device(settings: dict[str, Any]) -> None:
+    # meta stands for an accelerator: what is kept for the backward pass may not follow the block back to the host
+    wan, device = with_lora().train(), torch.device("meta")
+    prepare_memory(wan, MemorySettings(offload_blocks=2), device, torch.float32)
+    waiting = find_offloaded(wan, 2)
+    for module in wan.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if id(parameter) not in waiting:
+                setattr(module, name, torch.nn.Parameter(parameter.to(device), parameter.requires_grad))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, buffer.to(device))
+    noisy, reference, text = (values.to(device) for values in (tiny_wan.latents(), tiny_wan.latents(), tiny_wan.text()))
+    step = InContextStep(wan, ReferenceSettings(**settings))
+    with step.reading():
+        step(noisy, reference, torch.ones(1, device=device), text, text).mean().backward()
+    assert {p.grad.device for p in wan.parameters() if p.requires_grad and p.grad is not None} == {device}
+    assert {id(p) for p in wan.parameters() if not p.is_meta} == waiting
 
 
 def test_a_base_kept_in_fp8_trains_as_one_rounded_to_fp8() -> None:

@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     1 a defect of ours.
     """
     _open_closed_streams()
+    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # else blocks of many sizes leave gaps that nothing fits in
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     previous = {number: signal.signal(number, _terminate) for number in _endings()}
     try:
         with group.make_context("realmaster", list(sys.argv[1:] if arguments is None else arguments)) as context:

@@ -63,12 +63,16 @@ class Work:
 
 @dataclass(frozen=True)
 class Weights:
-    """Bytes of a transformer's weights: all, one block's, and the largest layer's in the computing dtype."""
+    """Bytes of a transformer's weights: all, one block's, and the largest layer's in the computing dtype.
+
+    `pinned` is what all of them take in pinned host memory.
+    """
 
     total: int
     block: int
     num_blocks: int
     largest_layer: int
+    pinned: int
 
     @property
     def outside_blocks(self) -> int:
@@ -197,16 +201,22 @@ def weigh_transformer(config: Mapping[str, Any], dtype: str, *, layerwise_fp8: b
     model = build_transformer(config, dtype)
     size = torch.empty((), dtype=DTYPES[dtype]).element_size()
     skipped = [*DEFAULT_SKIP_MODULES_PATTERN, *(model._skip_layerwise_casting_patterns or ())]
-    stored, largest = dict[str, int](), 0
+    stored, largest = dict[str, list[int]](), 0
     for name, module in model.named_modules():
-        own = sum(tensor.nbytes for tensor in (*module.parameters(False), *module.buffers(False)))
+        own = [tensor.nbytes for tensor in (*module.parameters(False), *module.buffers(False))]
         cast = layerwise_fp8 and isinstance(module, nn.Linear) and not any(re.search(part, name) for part in skipped)
-        stored[name] = own // size if cast else own
-        largest = max(largest, own if cast else 0)
+        stored[name] = [count // size for count in own] if cast else own
+        largest = max(largest, sum(own) if cast else 0)
         if rank and isinstance(module, nn.Linear) and _has_lora(name):
-            stored[name] += rank * (module.in_features + module.out_features) * size
-    block = sum(count for name, count in stored.items() if f"{name}.".startswith("blocks.0."))
-    return Weights(sum(stored.values()), block, int(config["num_layers"]), largest)
+            stored[name] += [rank * features * size for features in (module.in_features, module.out_features)]
+    every = [count for counts in stored.values() for count in counts]
+    block = sum(sum(counts) for name, counts in stored.items() if f"{name}.".startswith("blocks.0."))
+    return Weights(sum(every), block, int(config["num_layers"]), largest, sum(map(pinned_bytes, every)))
+
+
+def pinned_bytes(size: int) -> int:
+    """Bytes that a tensor takes in pinned host memory: torch's allocator there gives powers of two."""
+    return 1 << (size - 1).bit_length() if size else 0
 
 
 def count_parameters(model: nn.Module) -> int:

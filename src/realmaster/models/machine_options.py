@@ -9,6 +9,7 @@ Which options compose with the reference is written in docs/wan.md; those that d
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ def check_options(profile: Profile, *, mode: str, device: torch.device) -> None:
         check_attention_backend(memory.attention_backend)
     if memory.step_cache == "mag":
         _check_ratios(profile)
+    if memory.step_cache == "first_block" and memory.context_parallel > 1:
+        raise ConfigError(
+            "expected memory.step_cache none, mag or taylorseer with memory.context_parallel, got first_block: each "
+            "process would decide by its own part of the tokens whether to skip, and wait for the others for ever"
+        )
     if memory.step_cache != "none" and profile.few_step.enabled:
         raise ConfigError(
             f"expected memory.step_cache none with few-step sampling, got {memory.step_cache}: "
@@ -55,6 +61,11 @@ def check_options(profile: Profile, *, mode: str, device: torch.device) -> None:
         raise ConfigError(
             f"expected memory.offload none or group for {profile.name}, which has one transformer, got experts: "
             "choose group to fit a smaller card"
+        )
+    if memory.compile and memory.layerwise_fp8:
+        raise ConfigError(
+            "expected memory.compile false with memory.layerwise_fp8, got both: a compiled block would break off at "
+            "every layer that casts its weights, and be compiled again and again; choose one"
         )
     if memory.offload == "group" and memory.compile and memory.offload_stream and device.type == "cuda":
         raise ConfigError(
@@ -156,7 +167,8 @@ def check_room(profile: Profile, clip: VideoShape | None, *, device: torch.devic
     """
     from realmaster.models.plan import plan_translation, require_memory
 
-    host_gb, free = inspect_machine(profile.folder).free_memory_gb, free_bytes(device)
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # each of them holds what waits in host memory
+    host_gb, free = inspect_machine(profile.folder).free_memory_gb / processes, free_bytes(device)
     available_gb = host_gb if free is None else free / GB
     weights = sum(file.stat().st_size for file in profile.folder.glob("*/*.safetensors"))
     if weights < WORTH_A_PLAN * min(available_gb, host_gb) * GB:
@@ -180,19 +192,25 @@ def apply_options(
 
     Adapters come before this: layerwise casting and compilation take the layers as they find them.
     """
-    from diffusers.models.attention_dispatch import attention_backend
-
     if memory.vae_tiling:
         autoencoder.enable_tiling()
     for expert in experts.values():
         if memory.layerwise_fp8:
             expert.enable_layerwise_casting(storage_dtype=FP8, compute_dtype=dtype)
-        if memory.attention_backend is not None:
-            with attention_backend(memory.attention_backend):  # else it would become every other model's too
-                expert.set_attention_backend(memory.attention_backend)
+        choose_attention(expert, memory.attention_backend)
         share_tokens(expert, memory)
         if memory.compile:
             expert.compile_repeated_blocks()
+
+
+def choose_attention(transformer: Any, backend: str | None) -> None:
+    """Let a transformer's attention run on a back-end of diffusers' dispatch; None leaves the choice to torch."""
+    if backend is None:
+        return
+    from diffusers.models.attention_dispatch import attention_backend
+
+    with attention_backend(backend):  # else it would become every other model's too
+        transformer.set_attention_backend(backend)
 
 
 def place(profile: Profile, experts: Mapping[str, Any], *, device: torch.device) -> OneAtATime | None:
@@ -211,7 +229,7 @@ def place(profile: Profile, experts: Mapping[str, Any], *, device: torch.device)
                 offload_type="block_level",
                 num_blocks_per_group=memory.blocks_per_group,
                 use_stream=memory.offload_stream and device.type == "cuda",
-                record_stream=memory.offload_stream and device.type == "cuda",
+                record_stream=False,  # it would not wait for the device, and hold as many groups as are queued
             )
         return None
     if memory.offload == "experts":

@@ -17,6 +17,7 @@ from realmaster.models.arithmetic import (
     Weights,
     Work,
     count_denoising,
+    pinned_bytes,
     weigh_transformer,
 )
 from realmaster.models.arithmetic_parts import (
@@ -42,6 +43,7 @@ CPU_SHARE = 0.4  # speed of the models over that of a matrix product, measured w
 # a matrix product runs at 798 TFLOP/s. The float32 convolutions of the autoencoder are assumed at a quarter of that.
 GPU_SHARE, GPU_AUTOENCODER_SHARE = 0.43, 0.11
 HOST_LINK = 20e9  # bytes a second from pinned memory to a GPU over PCIe 4 x16, a common figure
+SWAP_LINK = 8e9  # from pageable memory, where an expert that is swapped waits: assumed
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def _lay_out(profile: Profile, counts: Counts, weights: Weights, device: str, *,
         computing, idle = weights.outside_blocks + groups * weights.block, 0
     on_host = memory.reference_cache.device == "host" and not on_cpu
     layers = weights.num_blocks
-    here = min(2, layers) * cached // layers if on_host else cached
+    here = min(3, layers) * cached // layers if on_host else cached  # the last, the one in use, the next
     writing = counts.reference.peak_bytes - cache  # activations while the cache is being written
     text = counts.text_encoder_bytes
     kept_text = 0 if memory.drop_text_encoder else text
@@ -179,7 +181,13 @@ def _lay_out(profile: Profile, counts: Counts, weights: Weights, device: str, *,
         "text encoder": text,
         "libraries" if on_cpu else "CUDA context": base,
     }
-    host = 0 if on_cpu else (everything if memory.offload != "none" else 0) + (cached if on_host else 0)
+    host = 0
+    if memory.offload != "none" and not on_cpu:
+        on_stream = memory.offload == "group" and memory.offload_stream
+        host += counts.parts.num_experts * weights.pinned if on_stream else everything
+    if on_host:
+        tensors = 2 * layers * branches  # keys and values
+        host += tensors * pinned_bytes(cached // tensors)
     return Memory(parts, stages, host)
 
 
@@ -210,7 +218,7 @@ def estimate_seconds(
     if memory.reference_cache.device == "host" and not on_cpu:
         moved += counts.reference.kept_bytes
     waiting = moved / HOST_LINK  # a forward is no faster than what has to come from the host for it
-    swaps = 0.0 if on_cpu or memory.offload != "experts" else counts.parts.num_experts * weights.total / HOST_LINK
+    swaps = 0.0 if on_cpu or memory.offload != "experts" else counts.parts.num_experts * weights.total / SWAP_LINK
     return {
         "prompts": counts.text.flops / (flops * share),
         "encode": num_windows * counts.encode.flops / (flops * video),
@@ -224,11 +232,8 @@ def estimate_seconds(
 
 def _fit_window(profile: Profile, clip: VideoShape, time_stride: int, space_stride: int) -> VideoShape:
     """Size of a window: the model's number of pixels at the clip's aspect, in whole tokens, as translated."""
-    area, aspect = profile.size.height * profile.size.width, min(max(clip.width / clip.height, 0.1), 10)
-    rows = max(2, round((area / aspect) ** 0.5 / space_stride))
-    columns = max(2, round((area * aspect) ** 0.5 / space_stride))
-    frames = min(profile.window.num_frames, round_up_frames(clip.num_frames, time_stride))
-    return VideoShape(frames, rows * space_stride, columns * space_stride)
+    size = profile.size.fit(clip.height, clip.width, stride=space_stride, shares=profile.memory.context_parallel)
+    return VideoShape(min(profile.window.num_frames, round_up_frames(clip.num_frames, time_stride)), *size)
 
 
 def count_windows(profile: Profile, num_frames: int) -> int:

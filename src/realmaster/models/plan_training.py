@@ -61,6 +61,8 @@ def plan_training(
     batch_size: int,
     accumulation: int,
     num_steps: int,
+    num_experts: int,
+    averaged: bool,
     gradient_checkpointing: bool,
     dtype: str | None,
     layerwise_fp8: bool,
@@ -70,6 +72,8 @@ def plan_training(
     flops_per_second: float,
 ) -> TrainingPlan:
     """Plan steps on clips of `shape`; the frozen base is in `dtype`, the profile's if None.
+
+    Each of `num_experts` keeps its adapter and optimizer on the device, and its average where weights are averaged.
 
     Raises:
         ConfigError, MissingWeightsError: the profile's parts are not known.
@@ -100,7 +104,7 @@ def plan_training(
         here = bare.total - max(chosen.offloaded - 2, 0) * bare.block  # the one that computes and the next one stay
         sizes = {
             "frozen base": here + bare.largest_layer,
-            "adapter and optimizer": num_adapter * ADAPTER_BYTES,
+            "adapter and optimizer": num_experts * num_adapter * (ADAPTER_BYTES + 4 * averaged),
             "activations": step.peak_bytes - step.kept_bytes,
             "libraries" if device == "cpu" else "CUDA context": (
                 CPU_LIBRARIES_GB if device == "cpu" else CUDA_CONTEXT_GB

@@ -6,6 +6,7 @@ the machine (precision, offload, caches) is in `memory_settings`. Nothing here l
 
 from __future__ import annotations
 
+import math
 from string import Formatter
 from typing import Literal
 
@@ -67,6 +68,18 @@ class SizeSettings(Settings):
     def all_buckets(self) -> tuple[FrameSize, ...]:
         """The sizes for training: the buckets, or the one size there is."""
         return self.buckets or (FrameSize(height=self.height, width=self.width),)
+
+    def fit(self, height: int, width: int, *, stride: int, shares: int = 1) -> tuple[int, int]:
+        """Height and width of as many pixels and about a clip's aspect, in whole tokens of `stride` pixels.
+
+        The tokens of a frame divide among `shares` processes: the nearest number of columns with which they do.
+        """
+        area, aspect = self.height * self.width, min(max(width / height, 0.1), 10)
+        rows = max(2, round((area / aspect) ** 0.5 / stride))
+        wanted = max(2, round((area * aspect) ** 0.5 / stride))
+        whole = shares // math.gcd(rows, shares)  # columns come in such numbers
+        columns = wanted if wanted % whole == 0 else max(round(wanted / whole), 1) * whole
+        return rows * stride, columns * stride
 
 
 class TextSettings(Settings):

@@ -129,7 +129,7 @@ class Profile(Settings):
         return self.model_copy(update={"checkpoint": self.checkpoint.model_copy(update={"folder": str(folder)})})
 
     def change(self, changes: Mapping[str, Any], *, source: str = "the settings of this call") -> Profile:
-        """Change settings by their dotted names, such as `memory.offload`.
+        """Change settings by their dotted names, such as `memory.offload`, or several of a group by a mapping.
 
         Raises:
             ConfigError: no setting of that name, or a value that does not fit.
@@ -146,7 +146,7 @@ class Profile(Settings):
                         f"{nearest(group, there) if there else 'remove it'}"
                     )
                 place = place[group]
-            place[last] = value
+            _put(place, last, value)
         return type(self).from_mapping(values, source=source)
 
     def part(self, part: str) -> Profile:
@@ -225,3 +225,12 @@ def read_changes(words: tuple[str, ...] | list[str]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise ConfigError(f"{name}: expected a value as YAML writes it, got {value!r}: quote it") from error
     return changes
+
+
+def _put(place: dict[str, Any], name: str, value: Any) -> None:
+    """Set a value; of a group only what a mapping names."""
+    if isinstance(value, Mapping) and isinstance(place.get(name), dict):
+        for key, inside in value.items():
+            _put(place[name], key, inside)
+    else:
+        place[name] = value

@@ -79,6 +79,7 @@ class ReferenceAttention:
         self.transformer = transformer
         self.wan = find_wan(transformer)
         self.storage = Storage(storage_dtype, storage_device)
+        self._stream: torch.cuda.Stream | None = None
         if any(isinstance(block.attn1.processor, StandIn) for block in self.wan.blocks):
             raise ConfigError(
                 "expected a transformer without reference attention, got one that has it: call remove() on the first"
@@ -123,7 +124,7 @@ class ReferenceAttention:
             spatial_scale,
             frame_offset,
             self.storage,
-            stream=torch.cuda.Stream(reference_latents.device) if on_cuda_host else None,
+            stream=self._side_stream(reference_latents.device) if on_cuda_host else None,
             model=id(self.wan),
         )
         with self._running(Task(write=cache)), self._fresh_feature_cache():
@@ -137,6 +138,11 @@ class ReferenceAttention:
                 "a feature cache or another processor skips them; disable it for the reference pass"
             )
         return cache
+
+    def _side_stream(self, device: torch.device) -> torch.cuda.Stream:
+        """Give the stream of every cache: the allocator keeps what was freed on a stream for that stream alone."""
+        self._stream = self._stream or torch.cuda.Stream(device)
+        return self._stream
 
     def denoise(
         self,

@@ -164,6 +164,7 @@ class CacheReader:
         """Begin a forward on a device."""
         self.cache, self.device = cache, device
         self.fetched: dict[int, tuple[Tensor, Tensor, torch.cuda.Event]] = {}
+        self.begun: torch.cuda.Event | None = None
         if cache.stream is not None:
             self.fetch(0)
 
@@ -183,7 +184,11 @@ class CacheReader:
         return tensor.unsqueeze(0).expand(copies, *(-1 for _ in tensor.shape)).flatten(0, 1)
 
     def arrive(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Wait for a layer on its way from the host, and send for the next one."""
+        """Wait for a layer on its way from the host, and send for the next one.
+
+        The next one is sent for when the device has come to the layer before this one: kernels are queued far ahead of
+        it, and memory of a layer that still waits for its turn cannot be used again.
+        """
         if layer not in self.fetched:
             self.fetch(layer)
         key, value, event = self.fetched.pop(layer)
@@ -191,6 +196,9 @@ class CacheReader:
         current.wait_event(event)
         for tensor in (key, value):
             tensor.record_stream(current)
+        if self.begun is not None:
+            self.begun.synchronize()
+        self.begun = current.record_event()
         if layer + 1 < len(self.cache.layers):
             self.fetch(layer + 1)
         return key, value

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -37,6 +38,11 @@ class Prompt:
     positive: Tensor
     negative: Tensor
     reference: Tensor
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Say whether both branches are the same; asked once, because the answer is waited for."""
+        return torch.equal(self.positive, self.negative)
 
     def expand(self, batch_size: int) -> Prompt:
         """Give the same embeddings to every sample of a batch."""
@@ -185,7 +191,7 @@ class Denoiser:
         expert, scale = self.models.experts[name], self.guidance_of(name)
         with expert.cache_context("cond"):
             velocity = self._velocity(name, latents, reference_latents, timestep, prompt.positive, reading.positive)
-        if scale == 1 or torch.equal(prompt.positive, prompt.negative):  # there is nothing to lead to or away from
+        if scale == 1 or prompt.is_plain:  # there is nothing to lead to or away from
             return velocity
         with expert.cache_context("uncond"):
             away = self._velocity(name, latents, reference_latents, timestep, prompt.negative, reading.negative)

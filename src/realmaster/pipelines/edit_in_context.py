@@ -23,7 +23,7 @@ from realmaster.pipelines.denoise import Mode
 from realmaster.pipelines.enlarge import enlarge
 from realmaster.pipelines.exposure import Exposure
 from realmaster.pipelines.sampling import Stopwatch, WindowSampler
-from realmaster.pipelines.sizes import fit_size, resize
+from realmaster.pipelines.sizes import resize
 from realmaster.pipelines.transfer import apply_change, fit_change
 
 Frames = npt.NDArray[np.uint8]
@@ -91,7 +91,7 @@ class NanoEditor:
         try:
             text = sampler.encode_prompt(self._instruction.format(prompt=prompt), sampling.negative_prompt)
             stride = self.models.space_stride * profile.reference.spatial_scale
-            size = fit_size(profile.size, *frames.shape[1:3], stride=stride)
+            size = profile.size.fit(*frames.shape[1:3], stride=stride)
             edited = []
             for frame in frames:
                 small = resize(frame[None], size)

@@ -230,4 +230,5 @@ def _place(pipeline: Any, profile: Profile, device: torch.device) -> None:
             offload_type="block_level",
             num_blocks_per_group=profile.memory.blocks_per_group,
             use_stream=profile.memory.offload_stream,
+            exclude_modules=["vae"],  # it has no blocks to group, and its root is never called: encode and decode are
         )

@@ -29,7 +29,7 @@ from realmaster.models.vace import load_vace
 from realmaster.pipelines.enlarge import enlarge
 from realmaster.pipelines.sampling import WindowSampler
 from realmaster.pipelines.schedule import build_scheduler
-from realmaster.pipelines.sizes import fit_size, resize
+from realmaster.pipelines.sizes import resize
 from realmaster.pipelines.transfer import SteadyFit, apply_change
 from realmaster.pipelines.vace import arrange_conditions, as_pictures, build_vace_pipeline, mask_conditions
 from realmaster.types import round_up_frames
@@ -83,7 +83,7 @@ class VacePropagator:
 
     def control_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width at which the model reads a clip of this size: a control drawn there loses no line."""
-        return fit_size(self.profile.size, height, width, stride=self.models.space_stride)
+        return self.profile.size.fit(height, width, stride=self.models.space_stride)
 
     def propagate(
         self, source: Frames, anchors: Mapping[int, Frames], control: Frames | None, *, prompt: str, seed: int

@@ -29,7 +29,7 @@ from realmaster.pipelines.denoise import Mode
 from realmaster.pipelines.exposure import Exposure
 from realmaster.pipelines.protect import Weights, open_mask, split_ids
 from realmaster.pipelines.sampling import Prompt, Stopwatch, TranslatedWindow, WindowSampler
-from realmaster.pipelines.sizes import fit_size, resize
+from realmaster.pipelines.sizes import resize
 from realmaster.pipelines.windows import Window, cut_windows
 from realmaster.types import ClipInfo, VideoShape
 
@@ -292,7 +292,9 @@ class Translator:
     ) -> TranslatedWindow:
         with watch.stage("read"):
             stride = self.models.space_stride * self.profile.reference.spatial_scale
-            small = resize(window.frames, fit_size(self.profile.size, *window.frames.shape[1:3], stride=stride))
+            shares = self.profile.memory.context_parallel
+            size = self.profile.size.fit(*window.frames.shape[1:3], stride=stride, shares=shares)
+            small = resize(window.frames, size)
             small = Exposure.of(small, self.profile.transfer).expose(small)
         held = before if window.num_held else None
         return sampler.translate(small, text, watch, held=held, num_held=window.num_held)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 def offload_blocks(transformer: Any, num_blocks: int, device: torch.device) -> None:
@@ -23,26 +23,34 @@ def offload_blocks(transformer: Any, num_blocks: int, device: torch.device) -> N
 
 
 class _HostWeights:
-    """One block's frozen parameters: host copies, and the device's for as long as the block computes."""
+    """One block's frozen parameters: host copies, and the device's for as long as the block computes.
+
+    The device's are parameters of their own: autograd saves some weights as they are (a norm's), and what is saved must
+    not follow the module back to the host.
+    """
 
     def __init__(self, block: nn.Module, device: torch.device) -> None:
         self.device = device
-        self.parameters = [p for p in block.parameters() if not p.requires_grad]
-        self.host: list[Tensor] = []
-        for parameter in self.parameters:
+        self.places = [
+            (module, name, parameter)
+            for module in block.modules()
+            for name, parameter in module.named_parameters(recurse=False)
+            if not parameter.requires_grad
+        ]
+        for _, _, parameter in self.places:
             copy = parameter.data.to("cpu")
-            self.host.append(copy.pin_memory() if device.type == "cuda" else copy)
-        self.leave()
-        block.register_forward_pre_hook(lambda *_: self.arrive())
-        block.register_forward_hook(lambda *_: self.leave(), always_call=True)
+            parameter.data = copy.pin_memory() if device.type == "cuda" else copy
+        arrive, leave = torch.compiler.disable(self.arrive), torch.compiler.disable(self.leave)
+        block.register_forward_pre_hook(lambda *_: arrive())
+        block.register_forward_hook(lambda *_: leave(), always_call=True)
 
     def arrive(self) -> None:
-        """Copy the weights to the device; a new copy each time, so that a saved one is never written over."""
-        for parameter, host in zip(self.parameters, self.host, strict=True):
-            copied = host.to(self.device, non_blocking=True)
-            parameter.data = copied if copied is not host else host.clone()
+        """Copy the weights to the device; new ones each time, so that a saved one is never written over."""
+        for module, name, host in self.places:
+            copied = host.data.to(self.device, non_blocking=True, copy=True)
+            setattr(module, name, nn.Parameter(copied, requires_grad=False))
 
     def leave(self) -> None:
-        """Point the module back at the host's copy; the device's is freed when nothing needs it."""
-        for parameter, host in zip(self.parameters, self.host, strict=True):
-            parameter.data = host
+        """Give the module its host copies again; the device's are freed when nothing needs them."""
+        for module, name, host in self.places:
+            setattr(module, name, host)

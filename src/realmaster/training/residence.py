@@ -7,11 +7,18 @@ So the LoRA stays on the device, where its optimizer is, and the frozen base com
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from realmaster.models.placement import OneAtATime
+
+
+def find_offloaded(transformer: Any, num_blocks: int) -> frozenset[int]:
+    """Give the `id`s of the frozen parameters that `block_offload.offload_blocks` moves: `stay` of the class below."""
+    blocks = list(transformer.blocks)[-num_blocks:] if num_blocks else []
+    return frozenset(id(p) for block in blocks for p in block.parameters() if not p.requires_grad)
 
 
 class TrainedOneAtATime(OneAtATime):

@@ -47,6 +47,8 @@ def plan_run(
         batch_size=settings.data.batch_size,
         accumulation=settings.data.accumulation,
         num_steps=sum(expert.num_steps for expert in settings.experts.values()),
+        num_experts=len(settings.experts),
+        averaged=settings.average is not None,
         gradient_checkpointing=settings.memory.gradient_checkpointing,
         dtype=settings.memory.dtype,
         layerwise_fp8=settings.memory.fp8_base,

@@ -78,6 +78,10 @@ class MemorySettings(Settings):
             )
         if self.fp8_base and self.offload_blocks:
             raise ValueError("fp8_base and offload_blocks both move the base's weights, choose one of them")
+        if self.fp8_base and self.compile:
+            raise ValueError(
+                "fp8_base and compile: a block would break off at every layer that casts, choose one of them"
+            )
         return self
 
 

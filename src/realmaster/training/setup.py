@@ -19,12 +19,14 @@ from realmaster.errors import ConfigError
 from realmaster.models.adapter_metadata import Expert
 from realmaster.models.loading import Models, check_checkpoint, load_parts, missing_remedy
 from realmaster.models.machine import check_device
+from realmaster.models.machine_options import check_attention_backend, choose_attention
 from realmaster.models.profiles import Profile, load_profile
 from realmaster.training.cache import is_built
 from realmaster.training.cache_models import build_run_cache, captions_of
 from realmaster.training.dataset import CachedDataset
 from realmaster.training.experts import TrainedExpert, add_trainable_lora, find_start, prepare_memory
-from realmaster.training.residence import TrainedOneAtATime
+from realmaster.training.processes import shard
+from realmaster.training.residence import TrainedOneAtATime, find_offloaded
 from realmaster.training.run_plan import require_memory
 from realmaster.training.settings import MODEL_DIR_SETTING, TrainSettings
 from realmaster.training.validation import read_validation
@@ -83,6 +85,8 @@ def prepare(settings: TrainSettings, accelerator: Accelerator, *, show_cache: Sh
                 f"experts: expected {' or '.join(names)} for profile {profile.name!r}, got {name}: it has one "
                 "transformer, leave the other out"
             )
+    if profile.memory.attention_backend is not None:
+        check_attention_backend(profile.memory.attention_backend)
     starts = find_start(settings, profile)
     if settings.parallel == "ddp" or accelerator.num_processes == 1:  # shards are not planned
         require_memory(settings, profile, device=accelerator.device)
@@ -141,14 +145,12 @@ def _make_experts(
             seed=settings.seed,
             start_from=starts.get(name),
         )
-    stay: set[int] = set()
     for transformer in loaded.values():
         prepare_memory(transformer, settings.memory, device, dtype)
-        if settings.memory.offload_blocks:
-            offloaded = list(transformer.blocks)[-settings.memory.offload_blocks :]
-            stay |= {id(p) for block in offloaded for p in block.parameters() if not p.requires_grad}
+        choose_attention(transformer, profile.memory.attention_backend)
     if settings.parallel == "ddp" or accelerator.num_processes == 1:  # shards are placed by FSDP
-        models.swap = TrainedOneAtATime(loaded, device, frozenset(stay))
+        stay = [find_offloaded(transformer, settings.memory.offload_blocks) for transformer in loaded.values()]
+        models.swap = TrainedOneAtATime(loaded, device, frozenset().union(*stay))
         if len(loaded) == 1:
             models.swap.bring(next(iter(loaded)))
     reference_text = models.encode_text([""]).to(device, torch.float32)
@@ -164,4 +166,7 @@ def _make_experts(
             boundary=profile.sampling.boundary,
             reference_text=reference_text,
         )
+    if models.swap is None:
+        for untrained in loaded.keys() - experts.keys():  # validation calls it
+            shard(loaded[untrained], device)
     return experts

@@ -22,7 +22,6 @@ import numpy as np
 from realmaster.errors import MediaError
 from realmaster.evaluation.baselines.baseline import Frames
 from realmaster.models.profiles import SizeSettings
-from realmaster.pipelines.sizes import fit_size
 from realmaster.types import round_up_frames
 
 
@@ -38,7 +37,7 @@ class MethodGrid:
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
         """Give the size for a clip's: the same area whatever the aspect."""
-        return fit_size(SizeSettings(height=self.height, width=self.width), height, width, stride=self.stride)
+        return SizeSettings(height=self.height, width=self.width).fit(height, width, stride=self.stride)
 
     def parts_of(self, num_frames: int) -> list[range]:
         """Cut a number of frames into as few equal parts as fit (the first ones a frame longer)."""
