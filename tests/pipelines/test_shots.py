@@ -44,6 +44,22 @@ def test_a_fade_from_black_grows_lighter(translator: Translator, street: np.ndar
     assert (out < levels(faded) * 1.5 + 2).all()
 
 
+def test_a_fade_to_white_never_grows_darker(translator: Translator, street: np.ndarray) -> None:
+    share = np.linspace(0, 1, 16)[:, None, None, None]
+    out = levels(translator.translate_frames((street * (1 - share) + 255 * share).astype(np.uint8)))
+    assert (np.diff(out) > 0).all()
+    assert out[-1] == 255
+
+
+def test_a_white_flash_is_seen_and_soon_forgotten(translator: Translator, street: np.ndarray) -> None:
+    flashed = street.copy()
+    flashed[6:8] = (0.3 * street[6:8] + 0.7 * 255).astype(np.uint8)
+    out, usual = (translator.translate_frames(frames) for frames in (flashed, street))
+    brighter = levels(flashed)[6:8] - levels(street)[6:8]
+    assert (levels(out)[6:8] - levels(usual)[6:8] > 0.6 * brighter).all()
+    assert np.abs(out[8:].astype(int) - usual[8:]).mean() < 2.5
+
+
 def test_a_dim_clip_stays_dim(translator: Translator, street: np.ndarray) -> None:
     dim = (street[:5] * 0.15).astype(np.uint8)
     assert levels(translator.translate_frames(dim)).max() < 1.5 * levels(dim).min()
@@ -78,11 +94,11 @@ def test_a_single_frame_comes_out_as_it_does_in_a_clip(translator: Translator, s
     np.testing.assert_array_equal(translator.translate_frames(still[:1])[0], translator.translate_frames(still)[0])
 
 
-def test_only_renders_dimmer_than_the_model_knows_are_shown_brighter() -> None:
+def test_only_renders_dimmer_or_brighter_than_the_model_knows_are_shown_at_its_light() -> None:
     renders = np.repeat(np.uint8([0, 20, 50, 100, 240]), 12).reshape(5, 2, 2, 3)
-    exposure = Exposure.of(renders, TransferSettings(dimmest=80))
-    np.testing.assert_allclose(exposure.gains, [8, 4, 1.6, 1, 1])
-    np.testing.assert_allclose(exposure.shares, [0, 0.5, 1, 1, 1 / 6], atol=1e-6)
-    np.testing.assert_array_equal(levels(exposure.expose(renders)), [0, 80, 80, 100, 240])
-    untouched = Exposure.of(renders, TransferSettings(dimmest=80, channels="pixels"))
+    exposure = Exposure.of(renders, TransferSettings(dimmest=80, brightest=160))
+    np.testing.assert_allclose(exposure.gains, [8, 4, 1.6, 1, 2 / 3])
+    np.testing.assert_allclose(exposure.shares, [0, 0.5, 1, 1, 10 / 85], atol=1e-6)
+    np.testing.assert_array_equal(levels(exposure.expose(renders)), [0, 80, 80, 100, 160])
+    untouched = Exposure.of(renders, TransferSettings(dimmest=80, brightest=160, channels="pixels"))
     np.testing.assert_array_equal(untouched.expose(renders), renders)

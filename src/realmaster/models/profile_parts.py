@@ -152,6 +152,9 @@ class TransferSettings(Settings):
         le=128,
         description="mean level of the dimmest renders the model knows; dimmer ones it sees brightened",
     )
+    brightest: float = Field(
+        255.0, ge=128, le=255, description="that of the brightest renders it knows; brighter ones it sees darkened"
+    )
 
 
 class LoraFile(Settings):

@@ -1,8 +1,9 @@
-"""Show a dim render to the model at the light it knows; what it says is then taken back to the render's own light.
+"""Show a dim or glaring render to the model at the light it knows; what it says is then taken back to the render's own.
 
 Separate from the fit, which knows nothing of training data. A model that never saw a dim render lights it up, so that a
-fade to black would end in grey. Brightened for the model and dimmed again by the same factor, a fade stays a fade; and
-the nearer a frame is to black or white, the less is changed, for there is nothing in it to go by.
+fade to black would end in grey, and it darkens a glaring one, so that a fade to white would sag on its way. Brightened
+or darkened for the model and taken back by the same factor, a fade stays a fade; and the nearer a frame is to black or
+white, the less is changed, for there is nothing in it to go by.
 
 Letters: F frames, h, w pixels at the model's size.
 """
@@ -20,7 +21,7 @@ from realmaster.models.profiles import TransferSettings
 Frames = npt.NDArray[np.uint8]
 _MOST = 8.0  # times: darker frames are hardly changed, and more would only enlarge their rounding
 _BLACK_SHARE = 0.5  # of the dimmest mean known: below it the change goes down to none at black
-_WHITE = (190.0, 250.0)  # means between which the change goes down to none; nano knows up to 167
+_WHITE = (165.0, 250.0)  # means between which the change goes down to none; nano knows up to the first
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Exposure:
             return cls(ones, ones)
         means = renders.mean(axis=(1, 2, 3), dtype=np.float32)
         gains = np.clip(settings.dimmest / np.maximum(means, 1e-3), 1.0, _MOST)
+        gains = np.where(means > settings.brightest, settings.brightest / np.maximum(means, 1e-3), gains)
         shares = np.clip(means / (_BLACK_SHARE * settings.dimmest), 0, 1)
         shares *= np.clip((_WHITE[1] - means) / (_WHITE[1] - _WHITE[0]), 0, 1)
         return cls(gains.astype(np.float32), shares.astype(np.float32))
@@ -54,5 +56,5 @@ class Exposure:
 
     @property
     def weights(self) -> npt.NDArray[np.float32]:
-        """How much each frame counts in a fit over several [F]: what a dim one says is rounding and guesses."""
-        return np.maximum(self.shares / self.gains**2, np.float32(1e-4))
+        """How much each frame counts in a fit over several [F]: what a dim or glaring one says is mostly guesses."""
+        return np.maximum(self.shares / np.maximum(self.gains, 1 / self.gains) ** 2, np.float32(1e-4))
