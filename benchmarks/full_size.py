@@ -4,6 +4,7 @@
     python benchmarks/full_size.py --device cuda --budget 900         stop beginning cases after 15 minutes
     python benchmarks/full_size.py --device cuda --cases 'forward *'  some cases; --list names all
     python benchmarks/full_size.py                                    reduced width on this CPU, the same ratios
+    python benchmarks/full_size.py --device virtual                   full size, no GPU: what is allocated, no time
 
 The forwards: diffusers' own text-to-video, joint by naive concatenation (reference and noisy frames in one sequence,
 timesteps by diffusers' per-token path), our joint, our cached; the training steps of the same, through the trainer's
@@ -11,7 +12,8 @@ own step. Each case builds its own model, so that one that runs out of memory is
 file is written again after every case, and cases of one day and one setting come together in one file. Beside each
 measured peak stands what `realmaster plan` counts for it.
 
-On a CPU width and tokens shrink together, so that attention keeps its share of the work (0.53) and with it the ratios.
+On the virtual device (`common/virtual_cuda.py`) every case runs as on a GPU, on shapes alone. On a CPU width and tokens
+shrink together, so that attention keeps its share of the work (0.53) and with it the ratios.
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from common import PRECISIONS, RESULTS, build, describe_place, keep, timed
+from common.virtual_cuda import virtual_cuda
 from diffusers import AutoencoderKLWan
 
 from realmaster.models.adapter import add_lora
@@ -49,6 +52,7 @@ REDUCED = {**WAN_14B, "num_attention_heads": 2, "attention_head_dim": 64, "ffn_d
 REDUCED_VIDEO = VideoShape(num_frames=9, height=208, width=336)  # 819 tokens: 1/40, for 1/40 of the width
 FULL_VIDEO = VideoShape(num_frames=81, height=480, width=832)
 FP8 = torch.float8_e4m3fn
+SECONDS = {"cpu": "medians; ratios of processor seconds", "cuda": "medians of the clock", "virtual": "none"}
 
 
 @dataclass(frozen=True)
@@ -281,7 +285,7 @@ def main(words: list[str] | None = None) -> None:
             "dtype": dtype_name(setup),
             "rank": setup.rank,
             "repeats": options.repeats,
-            "seconds": "medians; ratios of processor seconds" if options.device == "cpu" else "medians of the clock",
+            "seconds": SECONDS[options.device],
         },
         "cases": {},
     }
@@ -296,9 +300,11 @@ def main(words: list[str] | None = None) -> None:
             result["cases"][case.name] = {"skipped": f"the budget of {options.budget:.0f} s is spent"}
         elif case.needs_gpu and options.device == "cpu":
             result["cases"][case.name] = {"skipped": "needs a GPU"}
+        elif case.name.endswith("compile") and options.device == "virtual":
+            result["cases"][case.name] = {"skipped": "nothing is compiled for shapes alone"}
         else:
             result["cases"][case.name] = measure(case, setup, options)
-        result["ratios"] = compare(result["cases"], setup)
+        result["ratios"] = {} if options.device == "virtual" else compare(result["cases"], setup)
         path = keep(result, options.output, name)
         print(f"{case.name:30} {describe(result['cases'][case.name])}", flush=True)
     for name, value in result["ratios"].items():
@@ -310,7 +316,7 @@ def main(words: list[str] | None = None) -> None:
 
 def parse(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda", "virtual"])
     parser.add_argument("--cases", nargs="+", default=["*"], help="names or patterns; default: all")
     parser.add_argument("--list", action="store_true", help="name the cases and leave")
     parser.add_argument("--budget", type=float, default=float("inf"), help="seconds after which no case is begun")
@@ -337,7 +343,7 @@ def set_up(options: argparse.Namespace) -> Setup:
         config={**config, "num_layers": options.layers or config["num_layers"]},
         autoencoder={**AUTOENCODER, "base_dim": 8, "num_res_blocks": 1} if on_cpu else AUTOENCODER,
         video=shape,
-        device=options.device,
+        device="cpu" if on_cpu else "cuda",
         dtype=PRECISIONS["float32" if on_cpu else "bfloat16"],
         num_text_tokens=13 if on_cpu else 512,
         rank=4 if on_cpu else options.rank,
@@ -346,14 +352,14 @@ def set_up(options: argparse.Namespace) -> Setup:
 
 def measure(case: Case, setup: Setup, options: argparse.Namespace) -> dict[str, Any]:
     """Measure one case; what it raises is its result."""
-    on_cpu = options.device == "cpu"
+    on_cpu, virtual = options.device == "cpu", options.device == "virtual"
     is_step = case.name.startswith("train")
     gradients = torch.enable_grad() if is_step else torch.no_grad()
-    repeats = 1 if is_step and not on_cpu else options.repeats
+    repeats = 1 if virtual or (is_step and not on_cpu) else options.repeats
     calls: dict[str, Callable[[], object]] | None = None
     call: Callable[[], object] | None = None
     try:
-        with ExitStack() as cleanup, gradients:
+        with virtual_cuda(computes=False) if virtual else nullcontext(), ExitStack() as cleanup, gradients:
             began = time.perf_counter()
             calls = case.prepare(setup, cleanup)
             found: dict[str, Any] = {"prepare_seconds": time.perf_counter() - began}
@@ -361,6 +367,8 @@ def measure(case: Case, setup: Setup, options: argparse.Namespace) -> dict[str, 
             for call in calls.values():
                 timed(call, options.device)
             found["first_round_seconds"] = time.perf_counter() - began
+            if virtual:  # its time is that of the bookkeeping
+                found.clear()
             rounds = [{name: timed(call, options.device) for name, call in calls.items()} for _ in range(repeats)]
             for name in calls:
                 found[name] = {
@@ -377,7 +385,7 @@ def measure(case: Case, setup: Setup, options: argparse.Namespace) -> dict[str, 
         calls = call = None  # they hold the model, which must be gone before the next one is built
         gc.collect()
         torch.compiler.reset()
-        if not on_cpu:
+        if not on_cpu and not virtual:
             torch.cuda.empty_cache()
             with suppress(AttributeError):  # pinned memory that only this case's sizes can use again
                 torch._C._host_emptyCache()
@@ -434,13 +442,16 @@ def measured_before(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     return {name: found for name, found in before["cases"].items() if same and "skipped" not in found}
 
 
+FORMS = {"wall": "{:.3f} s", "peak_gb": "peak {:.1f} GB"}
+
+
 def describe(found: dict[str, Any]) -> str:
     """One line of what was measured."""
     for word in ("skipped", "out_of_memory", "failed"):
         if word in found:
             return f"{word.replace('_', ' ')}: {found[word]}"
     parts = [
-        f"{name} {value['wall']:.3f} s" + (f", peak {value['peak_gb']:.1f} GB" if "peak_gb" in value else "")
+        f"{name} " + ", ".join(form.format(value[word]) for word, form in FORMS.items() if word in value)
         for name, value in found.items()
         if isinstance(value, dict)
     ]

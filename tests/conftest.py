@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,15 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the development data beside the checkout (../shared)")
     return SHARED
+
+
+@pytest.fixture
+def virtual_cuda(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A CUDA device that is none: `with virtual_cuda() as memory`."""
+    if not (checkout / "benchmarks").is_dir():
+        pytest.skip("benchmarks are not part of the source distribution")
+    monkeypatch.syspath_prepend(checkout / "benchmarks")
+    return importlib.import_module("common.virtual_cuda").virtual_cuda
 
 
 @pytest.fixture(scope="module")

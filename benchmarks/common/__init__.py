@@ -36,7 +36,14 @@ def build(config: dict[str, Any], device: torch.device, dtype: torch.dtype) -> W
 
 
 def timed(forward: Callable[[], object], device: str) -> dict[str, float]:
-    """Seconds of one call: of the clock, of the processor, and on a GPU the peak of its memory in GB."""
+    """Seconds of one call: of the clock, of the processor, and on a GPU the peak of its memory in GB.
+
+    On the virtual device the memory alone.
+    """
+    if device == "virtual":
+        torch.cuda.reset_peak_memory_stats()
+        forward()
+        return {"peak_gb": torch.cuda.max_memory_allocated() / 1e9}
     if device == "cpu":
         wall, processor = time.perf_counter(), time.process_time()
         forward()
@@ -61,8 +68,8 @@ def describe_place(device: str) -> dict[str, Any]:
     """Where and with what a result was measured."""
     return {
         "date": date.today().isoformat(),
-        "device": torch.cuda.get_device_name() if device != "cpu" else processor_name(),
-        **({} if device == "cpu" else {"device_gb": torch.cuda.get_device_properties(0).total_memory / 1e9}),
+        "device": torch.cuda.get_device_name() if device == "cuda" else processor_name(),
+        **({} if device != "cuda" else {"device_gb": torch.cuda.get_device_properties(0).total_memory / 1e9}),
         "num_cores": os.cpu_count(),
         "num_threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
