@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import click
@@ -151,6 +152,68 @@ def test_nohup_is_left_to_ignore_the_terminals_end(monkeypatch: pytest.MonkeyPat
     for ignored, endings in ((False, [signal.SIGTERM, signal.SIGHUP]), (True, [signal.SIGTERM])):
         monkeypatch.setattr(signal, "getsignal", lambda _, ignored=ignored: signal.SIG_IGN if ignored else None)
         assert main_module._endings() == endings
+
+
+WAITING = (
+    "import atexit, click, sys, time\n"
+    "from realmaster.cli import main as m\n"
+    "@click.command\n"
+    "def wait():\n"
+    "    atexit.register(print, 'at exit', flush=True)\n"
+    "    try:\n"
+    "        print('ready', flush=True); time.sleep(60)\n"
+    "    finally:\n"
+    "        print('cleaned', flush=True)\n"
+    "m.LazyGroup.get_command = lambda *_: wait\n"
+    "sys.argv = ['realmaster', 'translate']\n"
+    "m.run()\n"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_program_dies_of_the_signal_that_ended_it_after_all_is_cleaned(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(WAITING)
+    process = subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a job in the background is born deaf to Ctrl-C
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (-number, "cleaned\nat exit\n")
+    assert err == ("realmaster: interrupted: nothing was left half-written\n" if number == signal.SIGINT else "")
+
+
+def test_ctrl_c_stops_a_loop_of_the_shell(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(WAITING)
+    loop = f"for shot in 1 2 3; do {sys.executable} {program}; done; echo went on"
+    process = subprocess.Popen(
+        ["bash", "-c", loop], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the shell and its command
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (-signal.SIGINT, "cleaned\nat exit\n")
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["--bogus"], 2)])
+def test_the_program_ends_with_the_commands_exit_code(words: list[str], code: int) -> None:
+    program = [sys.executable, "-c", "from realmaster.cli.main import run; run()", *words]
+    assert subprocess.run(program, capture_output=True, timeout=60, check=False).returncode == code
+
+
+def test_the_console_script_is_that_program() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"realmaster": "realmaster.cli.main:run"}
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

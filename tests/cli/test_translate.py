@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,34 @@ def test_the_report_is_one_page_beside_the_output(realmaster: Call, clip: Path, 
     assert "<html" in page
     assert 'src="http' not in page
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "out.mp4", "out.html"}
+
+
+def test_the_summary_and_the_report_say_the_same_time(realmaster: Call, clip: Path, tmp_path: Path) -> None:
+    said = realmaster("translate", clip, "-o", tmp_path / "out.mp4", "--report")
+    page = (tmp_path / "out.html").read_text("utf-8")
+    _, time_line, shares, report = said.out.splitlines()
+    seconds, speed = re.findall(r"time: ([\d.]+) s, ([\d.]+) frames per second", time_line)[0]
+    assert f"{seconds} seconds, {speed} frames per second</h2>" in page
+    assert "This page came after that and is not included" in page
+    assert "report" not in shares
+    assert re.search(r"out\.html \([\d.]+ s more\)$", report)
+
+
+def test_the_report_holds_the_command_that_makes_the_same_bytes_again(
+    realmaster: Call, clip: Path, tmp_path: Path
+) -> None:
+    asked = ("--prompt", 'it\'s raining; "hard"', "--seed", "5", "--start", "0.1", "--strength", "0.5")
+    changes = ("--set", "sampling.num_inference_steps=2", "--set", "transfer.steadiness=0.5", "--guidance-scale", "2.5")
+    said = realmaster("translate", clip, "-o", tmp_path / "out.mp4", "--report", "-q", *asked, *changes)
+    assert said.code == 0, said.err
+    page = (tmp_path / "out.html").read_text("utf-8")
+    assert "from clip.mp4" in page
+    line = unescape(re.findall(r"<code>(.*?)</code>", page, re.DOTALL)[0])
+    words = shlex.split(line)
+    assert words[:2] == ["realmaster", "translate"]
+    words[words.index(str(tmp_path / "out.mp4"))] = str(tmp_path / "again.mp4")
+    assert realmaster(*words[1:], "-q").code == 0
+    assert (tmp_path / "again.mp4").read_bytes() == (tmp_path / "out.mp4").read_bytes()
 
 
 def test_a_part_of_a_clip(realmaster: Call, tmp_path: Path) -> None:

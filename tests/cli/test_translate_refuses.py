@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from realmaster.media.writer import ClipWriter
+from realmaster.types import ClipInfo
 from sample_clips import scene, write_clip, write_images
 
 Call = Callable[..., Any]
@@ -236,9 +239,11 @@ def _wav(*, seconds: float) -> bytes:
 
 @pytest.mark.parametrize("ids", ["", "#3"])
 def test_an_output_that_is_the_mask_stays(realmaster: Call, clip: Path, tmp_path: Path, ids: str) -> None:
-    mask = write_clip(tmp_path / "mask.mp4")
+    mask = tmp_path / "mask.mkv"
+    with ClipWriter(mask, ClipInfo(64, 48, Fraction(16)), codec="lossless") as writer:
+        writer.write(scene(9, 64, 48))
     before = mask.read_bytes()
-    said = realmaster("translate", clip, "-o", mask, "--protect", f"{mask}{ids}", "--overwrite")
+    said = realmaster("translate", clip, "-o", mask, "--codec", "lossless", "--protect", f"{mask}{ids}", "--overwrite")
     refused(said, "other than the input")
     assert mask.read_bytes() == before
 
@@ -246,6 +251,23 @@ def test_an_output_that_is_the_mask_stays(realmaster: Call, clip: Path, tmp_path
 def test_an_output_without_a_name(realmaster: Call, clip: Path) -> None:
     for report in ((), ("--report",)):
         refused(realmaster("translate", clip, "-o", "", *report), "got an empty one")
+
+
+@pytest.mark.parametrize("codec", ["h264", "images"])
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_folder_instead_of_a_name_in_it(
+    realmaster: Call, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = realmaster("translate", clip, "-o", name, "--codec", codec, "--overwrite")
+    refused(said, f"{name}: expected the name of an output, got the folder", "add the name")
+    assert names(tmp_path) == {"clip.mp4"}
+
+
+def test_a_pipe_as_an_output(realmaster: Call, clip: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    refused(realmaster("translate", clip, "-o", tmp_path / "pipe.mp4", "--overwrite"), "pipe.mp4", "regular file")
+    assert (tmp_path / "pipe.mp4").is_fifo()
 
 
 @pytest.mark.parametrize("name", ["shot.png", "folder/", "o.gif"])

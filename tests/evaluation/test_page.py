@@ -18,10 +18,12 @@ import numpy.typing as npt
 import pytest
 
 from realmaster.errors import MediaError, OutputError
-from realmaster.evaluation.alignment import Alignment, Figures, measure_alignment
+from realmaster.evaluation.alignment import Alignment, Figures, Segment, measure_alignment
 from realmaster.evaluation.metrics import Flicker
 from realmaster.evaluation.page import write_report
+from realmaster.evaluation.plot import plots
 from realmaster.evaluation.verdicts import summary, verdicts
+from realmaster.models.profiles import read_changes
 from realmaster.types import ClipInfo
 
 Frames = npt.NDArray[np.uint8]
@@ -209,6 +211,47 @@ def test_a_page_that_cannot_be_written_leaves_nothing(made: Made, tmp_path: Path
     assert not list(tmp_path.glob("*page*"))
 
 
+def test_the_pages_time_is_the_whole_commands_where_that_is_known(made: Made, tmp_path: Path) -> None:
+    whole = {"start": 2.0, "load": 1.0, "denoise": 3.0, "other": 4.0}
+    for name, seconds, heading, meaning in (
+        ("own", None, "4.0 seconds, 1.25 frames per second", "Starting Python and making this page are not included"),
+        ("whole", whole, "10.0 seconds, 0.50 frames per second", "until the clip was written"),
+    ):
+        text = Outline(write_report(tmp_path / f"{name}.html", made, seconds=seconds).read_text()).text
+        assert heading in text
+        assert meaning in text
+
+
+def test_the_page_names_the_input_the_adapter_and_the_changes_and_how_to_make_it_again(
+    made: Made, tmp_path: Path
+) -> None:
+    settings = {"input": "-in/render.mkv", "output": "film.mkv", "profile": "nano", "adapter": "rain <1>.safetensors"}
+    settings |= {"prompt": "", "negative_prompt": "", "changes": {"sampling.mirror": False, "few_step.lora": "true"}}
+    settings |= {"duration_seconds": 0.1, "seed": 3, "strength": 1.0}
+    told = replace(made, settings=settings)
+    text = Outline(write_report(tmp_path / "page.html", told).read_text()).text
+    assert "from render.mkv" in text
+    assert "adapterrain <1>.safetensors" in text
+    assert "sampling.mirror=no" in text
+    assert (
+        "realmaster translate -o film.mkv --negative-prompt '' --profile nano --adapter 'rain <1>.safetensors' "
+        "--seed 3 --strength 1 --duration 0.1 --set sampling.mirror=false "
+        "--set 'few_step.lora=\"true\"' -- -in/render.mkv"
+    ) in text
+    assert read_changes(("sampling.mirror=false", 'few_step.lora="true"')) == settings["changes"]
+
+
+def test_a_translation_whose_settings_are_not_all_known_has_no_command(made: Made, tmp_path: Path) -> None:
+    assert "realmaster translate" not in write_report(tmp_path / "page.html", made).read_text()
+
+
+def test_a_page_that_may_not_be_replaced_stays(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("mine")
+    with pytest.raises(OutputError, match="still free"):
+        write_report(tmp_path / "page.html", made, overwrite=False)
+    assert (tmp_path / "page.html").read_text() == "mine"
+
+
 def alignment(**figures: Any) -> Alignment:
     known = {"edge_recall": 0.9, "flow_difference": 0.2, "flicker": Flicker(2.0, 2.2), "colour_change": 12.0}
     return Alignment(Figures(**(known | figures)), (), 81, 24, 832, 480)
@@ -236,3 +279,50 @@ def test_each_verdict_says_what_was_asked_for() -> None:
     assert (colour.figure, colour.mark) == ("ΔE 12", "")
     unknown = verdicts(alignment(flicker=Flicker(0.0, 3.0)))[2]
     assert (unknown.kept, unknown.mark) == (None, "not measured")
+
+
+@pytest.mark.parametrize(
+    ("figures", "shown", "mark"),
+    [
+        ({"edge_recall": 0.796}, "80%", "kept"),
+        ({"edge_recall": 0.794}, "79%", "missed"),
+        ({"flow_difference": 0.496}, "0.50 px", "missed"),
+        ({"flow_difference": 0.494}, "0.49 px", "kept"),
+        ({"flicker": Flicker(1.0, 1.304)}, "1.30×", "kept"),
+        ({"flicker": Flicker(1.0, 1.306)}, "1.31×", "missed"),
+        ({"flicker": Flicker(0.1, 0.54)}, "still", "kept"),
+    ],
+)
+def test_a_figure_is_judged_as_it_is_shown(figures: dict[str, Any], shown: str, mark: str) -> None:
+    assert (shown, mark) in [(verdict.figure, verdict.mark) for verdict in verdicts(alignment(**figures))]
+
+
+def bars_of(whole: Figures, *stretches: Figures) -> tuple[list[Any], str]:
+    segments = tuple(Segment(float(i), i + 1.0, figures) for i, figures in enumerate(stretches))
+    measured = Alignment(whole, segments, 81, 24, 832, 480)
+    return list(verdicts(measured)), plots(measured)
+
+
+def test_bars_do_not_contradict_the_card() -> None:
+    whole = Figures(0.9, 0.2, Flicker(0.3, 0.4), 12.0)
+    unseen, seen = Figures(0.80, 0.2, Flicker(0.1, 0.141), 12.0), Figures(0.70, 0.2, Flicker(1.0, 2.26), 12.0)
+    (shapes, _, steadiness, _), drawn = bars_of(whole, unseen, seen, unseen)
+    assert (shapes.mark, shapes.beyond) == ("kept", "1 of 3 stretches is beyond that")
+    assert (steadiness.figure, steadiness.mark, steadiness.beyond) == ("still", "kept", shapes.beyond)
+    assert 'class="missed"' not in drawn, "what the card calls kept has no bar that is called missed"
+    assert drawn.count('class="beyond"') == 2
+    assert "missed" not in drawn
+    assert "kept" not in drawn, "the verdict is the card's alone"
+    assert "1 to 2.0 s: 2.26×, beyond the bound" in drawn
+    assert drawn.count("too little to be seen") == 2
+    assert "1.41×" not in drawn
+    assert "0 to 1.0 s: 80%<" in drawn
+    assert "asked for at least 80%: 3 stretches, 1 of 3 stretches is beyond that" in drawn
+
+
+def test_where_the_card_says_missed_the_bars_beyond_the_bound_are_called_so() -> None:
+    whole, calm = Figures(0.5, 0.2, Flicker(1.0, 1.0), 12.0), Figures(0.9, 0.2, Flicker(1.0, 1.0), 12.0)
+    (shapes, *_), drawn = bars_of(whole, whole, calm)
+    assert shapes.mark == "missed"
+    assert drawn.count('class="missed"') == 1
+    assert drawn.count('class="beyond"') == 0

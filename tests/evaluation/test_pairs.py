@@ -15,9 +15,9 @@ from realmaster.data.pair_set import read_rows
 from realmaster.errors import ConfigError, MediaError
 from realmaster.evaluation.colour_baseline import fit_colour_transforms
 from realmaster.evaluation.intervals import score
-from realmaster.evaluation.pairs import score_pairs, with_settings
+from realmaster.evaluation.pairs import FIGURES, Method, PairScores, score_pairs, with_settings
 from realmaster.evaluation.table import as_markdown, as_sentence, write_json
-from realmaster.evaluation.weather import weather_agreement
+from realmaster.evaluation.weather import Comparison, WeatherAgreement, weather_agreement
 
 Frames = npt.NDArray[np.uint8]
 Film = Callable[[Frames, str], Frames]
@@ -140,3 +140,20 @@ def test_a_folder_that_is_no_pair_set_is_refused_with_the_line(
         (tmp_path / "train.jsonl").write_text(text)
     with pytest.raises(ConfigError, match=complaint):
         read_rows(tmp_path, "train")
+
+
+def test_one_clip_has_no_interval() -> None:
+    alone, both = score([None, 31.5]), score([31.5, 30.5])
+    assert alone is not None
+    assert both is not None
+    assert (alone.interval, both.interval) == (None, (both.low, both.high))
+    lines = []
+    for one in (alone, both):
+        method = Method("nano", dict.fromkeys(FIGURES, one))
+        lines.append(as_markdown(PairScores(Path("pairs"), "test", ("a",), (method,), ())))
+    assert "| 31.50 " in lines[0]
+    assert "[" not in lines[0]
+    assert "test split, 1 clip " in lines[0]
+    assert "31.00 [30.50, 31.50]" in lines[1]
+    comparison = Comparison("a", "rain", "sun", 1.0, 2.0)
+    assert as_sentence(WeatherAgreement((comparison,), score([1.0]), 1)).endswith("100% over 1 engine clip")

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from media_files import numbered, write_video
+from media_files import numbered, read_numbers, write_video
 from realmaster.media.reader import open_clip
 from realmaster.media.writer import ClipWriter
 
@@ -71,11 +71,96 @@ def test_each_sound_stays_at_its_picture(tmp_path, name, encoder, output, start,
     writer = carry(path, tmp_path / output, start_seconds=start, duration_seconds=duration)
     begins, end = heard(tmp_path / output)
     length = writer.num_frames / 16
-    expected = [beep - start for beep in BEEPS if 0 <= beep - start < length]
+    first = round(start * 16) / 16  # where the first frame shown lies
+    expected = [beep - first for beep in BEEPS if 0 <= beep - first < length]
     np.testing.assert_allclose(begins, expected, atol=0.004)
     assert end <= length + 0.05
     if duration is not None:
         assert end >= length - 0.05
+
+
+@pytest.mark.parametrize("output", ["out.mp4", "out.mkv", "out.mov"])
+def test_sound_is_cut_at_the_first_frame_shown_where_the_start_lies_between_frames(tmp_path, output):
+    tone = np.zeros(RATE * 2, np.float32)
+    tone[RATE:] = 0.8 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)  # begins with frame 24
+    encoder = "pcm_s16le"
+    path = write_video(tmp_path / "in.mkv", list(numbered(48)), rate=24, audio=(encoder, RATE, tone))
+    carry(path, tmp_path / output, start_seconds=0.52)  # frame 12 lies at 0.5 s
+    with open_clip(tmp_path / output) as clip:
+        assert read_numbers(next(clip.chunks(1))) == [12]
+    np.testing.assert_allclose(heard(tmp_path / output)[0], [0.5], atol=0.002)
+
+
+def channels(path, layout, encoder):
+    """A clip with a tone of its own in each channel."""
+    count = av.AudioLayout(layout).nb_channels
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("libx264", rate=16)
+        picture.width = picture.height = 32
+        sound = container.add_stream(encoder, rate=RATE, layout=layout)
+        for index, frame in enumerate(numbered(16)):
+            content = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(format="yuv420p")
+            content.pts, content.time_base = index, Fraction(1, 16)
+            container.mux(picture.encode(content))
+        container.mux(picture.encode(None))
+        times = np.arange(RATE) / RATE
+        tones = [0.3 * np.sin(2 * np.pi * 300 * (index + 1) * times) for index in range(count)]
+        packed = (np.stack(tones, axis=1).reshape(1, -1) * 2**31).astype(np.int32)
+        frame = av.AudioFrame.from_ndarray(packed, format="s32", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+        kind = sound.codec_context.format
+        for part in av.AudioResampler(format=kind, layout=layout, rate=RATE).resample(frame):
+            container.mux(sound.encode(part))
+        container.mux(sound.encode(None))
+    return path
+
+
+def strongest(path):
+    """The layout, and the strongest frequency of each channel."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        layout = stream.layout.name
+        values = np.concatenate([frame.to_ndarray() for frame in container.decode(stream)], axis=1)
+    values = values.reshape(-1, stream.layout.nb_channels).T if values.shape[0] == 1 else values
+    middle = values[:, RATE // 4 : RATE // 4 * 3].astype(np.float64)
+    return layout, [2 * int(np.abs(np.fft.rfft(channel)).argmax()) for channel in middle]
+
+
+@pytest.mark.parametrize(("layout", "written"), [("5.1", "5.1"), ("3.0", "3.0"), ("stereo", "stereo")])
+def test_sound_encoded_anew_keeps_its_channels(tmp_path, layout, written):
+    writer = carry(channels(tmp_path / "in.mov", layout, "pcm_s16le"), tmp_path / "out.mp4")
+    assert writer.warnings == ["sound was encoded anew as AAC: mp4 holds no pcm_s16le"]
+    found, tones = strongest(tmp_path / "out.mp4")
+    assert found == written
+    expected = [300 * (index + 1) for index in range(len(tones))]
+    assert [tone for index, tone in enumerate(tones) if index != 3] == expected[:3] + expected[4:]  # 3 is for bass
+
+
+def test_channels_that_are_mixed_are_said(tmp_path):
+    writer = carry(channels(tmp_path / "in.mov", "7.1", "pcm_s16le"), tmp_path / "out.mp4")
+    assert writer.warnings == [
+        "sound was encoded anew as AAC: mp4 holds no pcm_s16le, and mixed from 7.1 to 5.1",
+    ]
+    assert strongest(tmp_path / "out.mp4")[0] == "5.1"
+
+
+@pytest.mark.parametrize("encoder", ["pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"])
+@pytest.mark.parametrize("output", ["out.mov", "out.mkv"])
+def test_uncompressed_sound_is_copied_into_mov_and_mkv(tmp_path, encoder, output):
+    path = channels(tmp_path / "in.mov", "stereo", encoder)
+    writer = carry(path, tmp_path / output)
+    assert writer.warnings == []
+
+    def samples(file):
+        with av.open(str(file)) as container:
+            return b"".join(bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size)
+
+    assert samples(path) == samples(tmp_path / output)
+
+
+def test_mp3_is_copied_into_mp4(tmp_path):
+    writer = carry(channels(tmp_path / "in.mkv", "stereo", "libmp3lame"), tmp_path / "out.mp4")
+    assert writer.warnings == []
 
 
 def test_sound_that_the_container_holds_is_copied_not_encoded_again(tmp_path):

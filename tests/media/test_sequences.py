@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from media_files import chart, numbered, read_numbers, write_exr
 from realmaster.errors import MediaError
@@ -85,6 +87,60 @@ def test_missing_numbers_are_said(tmp_path):
     frames, clip = read(tmp_path / "frame_%04d.png")
     assert read_numbers(frames) == [0, 1, 2, 4, 5]
     assert "1 numbers are missing in the sequence, the first is 3" in clip.warnings[0]
+
+
+@pytest.mark.parametrize("name", ["frame_%04d.png", "shot2_%d_v3.png"])
+@pytest.mark.parametrize("pattern", ["", "*.png"])
+def test_missing_numbers_are_said_of_folders_and_globs_too(tmp_path, pattern, name):
+    fill(tmp_path, numbered(12), name=name)
+    for missing in (3, 4, 7):
+        (tmp_path / (name % missing)).unlink()
+    _, clip = read(tmp_path / pattern, frame_rate=Fraction(16))
+    assert clip.warnings == [
+        "3 numbers are missing in the sequence, the first is 3: the images were taken as neighbours"
+    ]
+
+
+def test_names_that_are_no_numbered_sequence_miss_nothing(tmp_path):
+    for name in ("a1b2.png", "a3b4.png", "a3b9.png"):
+        write_image(tmp_path / name, chart())
+    assert read(tmp_path, frame_rate=Fraction(16))[1].warnings == []
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".dpx"])
+@pytest.mark.parametrize("pattern", ["f.%04d{}", "f.####{}", "f.@@@@{}", "f.$F4{}", "*{}", ""])
+def test_images_of_a_kind_that_is_not_read_are_named(tmp_path, pattern, suffix):
+    for index in range(3):
+        (tmp_path / f"f.{index:04d}{suffix}").write_bytes(b"pixels")
+    with pytest.raises(MediaError, match=rf"found 3 \{suffix}, which is not read as images: export PNG or EXR"):
+        open_clip(tmp_path / pattern.format(suffix))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "known"),
+    [("f.####.png", "f.%04d.png"), ("f.@@@@.png", "f.%04d.png"), ("f.$F4.png", "f.%04d.png"), ("f.#.png", "f.%d.png")],
+)
+def test_another_programs_way_to_count_is_told_this_ones(tmp_path, pattern, known):
+    fill(tmp_path, numbered(3), name="f.%04d.png")
+    with pytest.raises(MediaError, match=re.escape(f"write {tmp_path / known}")):
+        open_clip(tmp_path / pattern)
+    assert len(read(tmp_path / known)[0]) == 3
+
+
+def test_a_pattern_that_no_file_fits_is_nothing_there(tmp_path):
+    for pattern in ("f.####.png", "f.%04d.tif", "none/f.####.exr"):
+        with pytest.raises(MediaError, match="found nothing there: check the path"):
+            open_clip(tmp_path / pattern)
+
+
+def test_a_colour_profile_is_said_once_with_the_first_file_that_has_it(tmp_path):
+    fill(tmp_path, numbered(4))
+    for index in (2, 3):
+        Image.fromarray(numbered(4)[index]).save(tmp_path / f"frame_{index:04d}.png", icc_profile=b"P3" * 100)
+    _, clip = read(tmp_path, frame_rate=Fraction(16))
+    (said,) = clip.warnings
+    assert "colour profile (no name)" in said
+    assert said.endswith("(first in frame_0002.png)")
 
 
 def test_transparent_images_are_said_once(tmp_path):

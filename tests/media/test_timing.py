@@ -12,6 +12,7 @@ from realmaster.media.timing import (
     Timed,
     constant_rate,
     exact_seconds,
+    first_time_shown,
     nominal_rate,
     repeats,
     resample,
@@ -122,3 +123,19 @@ def test_a_varying_rate_becomes_the_near_or_next_standard_rate(average, chosen):
 def test_seconds_mean_the_decimal_number_that_was_written():
     assert exact_seconds(0.1) == Fraction(1, 10)
     assert exact_seconds(1e-05) == Fraction(1, 100000)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "start", "first"),
+    [
+        (24, 24, "0.52", "0.5"),  # frame 12, nearest to 12.48
+        (24, 24, "0.55", Fraction(13, 24)),
+        (8, 16, "0.3", "0.25"),  # frame 2 is shown twice
+        (8, 16, "0.32", "0.3125"),  # and here once, its second half
+        (24, 16, "0.52", "0.52"),
+        (None, 24, "0.52", "0.52"),  # frames chosen by the clock's times lie about them
+    ],
+)
+def test_sound_belongs_to_the_first_frame_shown_not_to_the_start(source, target, start, first):
+    rate = None if source is None else Fraction(source)
+    assert first_time_shown(rate, Clock(Fraction(target), Fraction(start))) == Fraction(first)

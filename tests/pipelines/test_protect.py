@@ -3,7 +3,9 @@
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -132,6 +134,143 @@ def test_a_mask_that_ends_before_the_start_serves_by_its_last_frame(tmp_path: Pa
         writer.write(frames)
     mask = open_mask(path, width=8, height=4, frame_rate=Fraction(16), start_seconds=2.0)
     assert [float(weight.mean()) for weight in islice(mask, 3)] == [0, 0, 0]
+
+
+def write_clip(path: Path, pixel_format: str, encoder: str, options: dict[str, str] | None = None) -> Path:
+    """Write two frames of IDS as a video."""
+    image = np.repeat(IDS.astype(np.uint8)[..., None], 3, axis=2).repeat(8, 0).repeat(8, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(encoder, rate=16, options=options or {})
+        stream.height, stream.width, stream.pix_fmt = *image.shape[:2], pixel_format
+        for index in range(2):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=pixel_format)
+            frame.pts, frame.time_base = index, Fraction(1, 16)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "pixel_format", "encoder", "options"),
+    [
+        ("ids.mkv", "gray", "ffv1", {}),
+        ("ids.mkv", "bgr0", "ffv1", {}),
+        ("ids.mp4", "bgr24", "libx264rgb", {"qp": "0"}),
+        ("ids.mkv", "bgr24", "libx264rgb", {"qp": "0"}),
+        ("ids.avi", "bgr24", "libx264rgb", {"qp": "0"}),
+        ("ids.mov", "rgb24", "png", {}),
+    ],
+)
+def test_ids_are_read_from_lossless_videos(
+    tmp_path: Path, name: str, pixel_format: str, encoder: str, options: dict[str, str]
+) -> None:
+    path = write_clip(tmp_path / name, pixel_format, encoder, options)
+    for weight in weights(f"{path}#3"):
+        assert (weight == (IDS != 3)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "pixel_format", "encoder", "options", "found"),
+    [
+        ("ids.mp4", "yuv420p", "libx264", {}, "the codec h264"),
+        ("ids.mp4", "bgr24", "libx264rgb", {"qp": "1"}, "the codec h264"),
+        ("ids.mp4", "yuv444p", "libx264", {"qp": "0"}, "yuv444p of limited range, in which 256 numbers became 220"),
+        ("ids.mov", "yuv422p10le", "prores_ks", {}, "the codec prores"),
+        ("ids.avi", "yuvj420p", "mjpeg", {}, "the codec mjpeg"),
+        ("ids.mkv", "yuv420p", "ffv1", {}, "yuv420p of limited range, in which 256 numbers became 220"),
+        ("ids.mkv", "gray16le", "ffv1", {}, "gray16le, which would be rounded to 8 bits"),
+    ],
+)
+def test_ids_in_a_video_that_changes_numbers_are_refused(
+    tmp_path: Path, name: str, pixel_format: str, encoder: str, options: dict[str, str], found: str
+) -> None:
+    path = write_clip(tmp_path / name, pixel_format, encoder, options)
+    with pytest.raises(MediaError) as refused:
+        check_mask(f"{path}#3")
+    assert str(refused.value) == (
+        f"--protect: {path}: expected ids that are stored without loss, found {found}: export them as PNG, .npz, or a "
+        "lossless video (FFV1, grey or RGB)"
+    )
+    check_mask(path)  # white and black need no such care
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "found"),
+    [
+        ("ids.jpg", {}, "JPEG"),
+        ("ids.webp", {"quality": 90}, "lossy WebP"),
+        ("ids.tif", {"compression": "jpeg"}, "a TIFF with jpeg compression"),
+    ],
+)
+def test_ids_in_an_image_that_changes_numbers_are_refused(
+    tmp_path: Path, name: str, options: dict[str, Any], found: str
+) -> None:
+    Image.fromarray(IDS.astype(np.uint8)).convert("RGB").save(tmp_path / name, **options)
+    with pytest.raises(MediaError, match=rf"expected ids that are stored without loss, found {found}: export"):
+        check_mask(f"{tmp_path / name}#3")
+
+
+def test_ids_are_read_from_lossless_webp(tmp_path: Path) -> None:
+    Image.fromarray(IDS.astype(np.uint8)).convert("RGB").save(tmp_path / "ids.webp", lossless=True)
+    for weight in weights(f"{tmp_path / 'ids.webp'}#3"):
+        assert (weight == (IDS != 3)).all()
+
+
+def test_ids_in_the_colours_of_a_video_are_refused(tmp_path: Path) -> None:
+    with ClipWriter(tmp_path / "ids.mkv", ClipInfo(8, 4, Fraction(16)), codec="lossless") as writer:
+        writer.write(np.stack([IDS, IDS * 0, IDS], axis=-1)[None].astype(np.uint8))
+    with pytest.raises(MediaError, match=r"expected the ids in one channel .* got colours"):
+        weights(f"{tmp_path / 'ids.mkv'}#3")
+
+
+@pytest.mark.parametrize("ids", ["", "#3"])
+@pytest.mark.parametrize("given", ["", "*.png", "%04d.png"])
+def test_missing_numbers_of_a_mask_are_warned_of(tmp_path: Path, given: str, ids: str) -> None:
+    for index in (0, 1, 4):
+        write_image(tmp_path / f"{index:04d}.png", np.repeat(IDS[..., None], 3, axis=2).astype(np.uint8))
+    mask = open_mask(f"{tmp_path / given}{ids}", width=8, height=4, frame_rate=Fraction(16), start_seconds=0)
+    list(islice(mask, 5))
+    said = "2 numbers are missing in the sequence, the first is 2: the images were taken as neighbours"
+    assert mask.warnings == (f"--protect: {(tmp_path / given).name}: {said}",)
+
+
+def test_missing_numbers_of_labels_are_warned_of(tmp_path: Path) -> None:
+    for index in (0, 2):
+        np.savez_compressed(tmp_path / f"{index:04d}.npz", segmentation=IDS.astype(np.uint16))
+    mask = open_mask(f"{tmp_path}#3", width=8, height=4, frame_rate=Fraction(16), start_seconds=0)
+    list(islice(mask, 3))
+    assert len(mask.warnings) == 1
+    assert "1 numbers are missing in the sequence, the first is 1" in mask.warnings[0]
+
+
+def test_what_reading_a_mask_warns_of_is_passed_on_once(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "mask.png"), np.full((4, 8, 4), 100, np.uint8))
+    mask = open_mask(tmp_path / "mask.png", width=8, height=4, frame_rate=Fraction(16), start_seconds=0)
+    list(islice(mask, 20))
+    said = "the clip is transparent in places: it was laid over black and alpha was dropped"
+    assert mask.warnings == (f"--protect: mask.png: {said}",)
+
+
+@pytest.mark.parametrize("ids", ["", "#3"])
+def test_a_mask_of_another_shape_is_stretched_and_this_is_said_once(labels: Path, ids: str) -> None:
+    mask = open_mask(f"{labels}{ids}", width=8, height=8, frame_rate=Fraction(16), start_seconds=0)
+    assert next(mask).shape == (8, 8)
+    list(islice(mask, 5))
+    said = "it is 8x4, the clip 8x8, which is another shape: the mask was stretched"
+    assert mask.warnings == (f"--protect: seg.png: {said}",)
+
+
+def test_a_mask_of_half_the_size_says_nothing_though_its_size_is_rounded(labels: Path) -> None:
+    mask = open_mask(labels, width=17, height=9, frame_rate=Fraction(16), start_seconds=0)
+    next(mask)
+    assert mask.warnings == ()
+
+
+@pytest.mark.parametrize("given", ["m_####.png", "m_$F4.png"])
+def test_another_programs_way_to_count_is_told_this_ones(tmp_path: Path, given: str) -> None:
+    write_image(tmp_path / "m_0001.png", np.zeros((4, 8, 3), np.uint8))
+    with pytest.raises(MediaError, match=r"--protect: .*expected a number's place such as %04d.*m_%04d\.png"):
+        check_mask(tmp_path / given)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png"])

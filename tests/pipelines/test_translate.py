@@ -221,6 +221,7 @@ def test_memory_does_not_grow_with_length() -> None:
         ({"negative_prompt": "rain " * 500}, "negative_prompt of at most 2000"),
         ({"strength": float("nan")}, "strength"),
         ({"strength": "much"}, "strength"),
+        ({"seed": np.zeros((50, 50))}, "seed .* got ndarray: "),
     ],
 )
 def test_a_call_out_of_bounds_is_refused_in_one_line(
@@ -258,7 +259,7 @@ def test_the_mask_is_never_replaced(translator: Translator, frames: np.ndarray, 
 
 def test_what_has_no_effect_is_warned_of(translator: Translator, frames: np.ndarray, tmp_path: Path) -> None:
     clip = write(tmp_path / "in.mkv", frames[:1])
-    write_image(tmp_path / "ids.png", np.zeros((8, 8), np.uint8))
+    write_image(tmp_path / "ids.png", np.zeros(frames.shape[1:3], np.uint8))
     plain, vain = (
         translator.translate(clip, tmp_path / f"{name}.mkv", codec="lossless", guidance_scale=1.0, **asked).warnings
         for name, asked in (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realmaster.errors import MediaError, OutputError
+from realmaster.errors import MediaError
 
 if TYPE_CHECKING:
     from realmaster.media.encode import Codec
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 BESIDE_THE_OUTPUT = "beside the output"
 
 
-def place_page(report: str | None, output: Path) -> Path | None:
+def place_page(report: str | None, output: str) -> Path | None:
     """Place the report's page: where asked, or beside the output under its name; None when no report is asked.
 
     Raises:
         OutputError: the output has no name.
     """
-    if not output.name:
-        raise OutputError("expected the name of an output, got an empty one: give a video, a folder or a pattern")
-    if report == BESIDE_THE_OUTPUT:
-        from realmaster.media.sequences import COUNTER
+    from realmaster.media.output import check_name
 
-        if COUNTER.search(output.name):  # images of a folder, which holds nothing else
-            folder = output.absolute().parent
-            return folder.with_name(f"{folder.name}.html")
-        return output.absolute().with_suffix(".html")
+    place = check_name(output).absolute()
+    if report == BESIDE_THE_OUTPUT:
+        from realmaster.media.numbering import is_numbered
+
+        if is_numbered(place.name):  # one page for all the images, beside their folder
+            return place.parent.with_name(f"{place.parent.name}.html")
+        return place.with_suffix(".html")
     return None if report is None else Path(report)
 
 
@@ -87,6 +87,7 @@ def refuse_clip(
     *,
     start_seconds: float,
     duration_seconds: float | None,
+    fps: str | None,
     codec: Codec,
     overwrite: bool,
     inputs: tuple[str | Path | None, ...],
@@ -99,23 +100,21 @@ def refuse_clip(
     """
     if not source:
         raise MediaError("expected the name of a clip, got an empty one: give a video, an image folder or a pattern")
+    from realmaster.media.numbering import is_numbered
     from realmaster.media.output import check_output
-    from realmaster.media.reader import open_clip
-    from realmaster.media.sequences import COUNTER
     from realmaster.media.writer import ClipWriter
+    from realmaster.pipelines.call import open_render, read_rate
 
     given = [name for name in (source, *inputs) if name is not None]
     if page is not None:
         check_output(page, overwrite=overwrite, inputs=[*given, output])
         _create_and_remove(page)
-    target = output.parent if codec == "images" and COUNTER.search(output.name) else output
-    if codec == "images" and target.resolve() in Path(source).resolve().parents:
-        raise OutputError(f"{target}: expected a folder other than the input's, got the same: choose another name")
-    with open_clip(source, start_seconds=start_seconds, duration_seconds=duration_seconds) as clip:
-        check_output(target, overwrite=True, inputs=given)
-        ClipWriter(output, clip.info, codec=codec, overwrite=overwrite).abort()
+    rate = None if fps is None else read_rate(fps)
+    with open_render(source, start_seconds=start_seconds, duration_seconds=duration_seconds, fps=rate) as clip:
+        ClipWriter(output, clip.info, codec=codec, overwrite=overwrite, inputs=given).abort()
         info = clip.info
-    _create_and_remove(target)  # an encoder creates its file only with the first frame
+    is_in_a_folder_to_make = codec == "images" and is_numbered(output.name) and not output.parent.exists()
+    _create_and_remove(output.parent if is_in_a_folder_to_make else output)  # an encoder makes its file with a frame
     return info
 
 

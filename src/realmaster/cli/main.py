@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -79,6 +81,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, handler in previous.items():
             signal.signal(number, handler)
     return 0
+
+
+def run() -> NoReturn:
+    """Be the program `realmaster`: end with `main`'s exit code, or by the signal that ended it.
+
+    A shell's loop goes on after a command that ends by itself with 130; after one that dies of Ctrl-C it stops.
+    """
+    ended_by: list[int] = []
+    atexit.register(_die, ended_by)  # the first to be registered is the last to be called
+    try:
+        code = main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    if code - 128 in (signal.SIGINT, *_endings()):
+        ended_by.append(code - 128)
+    sys.exit(code)
+
+
+def _die(ended_by: list[int]) -> None:
+    """Die of the signal that ended the command, where there are signals and one has."""
+    if os.name != "posix" or not ended_by:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    signal.signal(ended_by[0], signal.SIG_DFL)
+    os.kill(os.getpid(), ended_by[0])
 
 
 def _debugging() -> bool:

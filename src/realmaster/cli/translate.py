@@ -15,8 +15,8 @@ import click
 from realmaster.cli.early import BESIDE_THE_OUTPUT, place_page, refuse_clip, refuse_missing, refuse_profile
 from realmaster.cli.problems import recognise
 from realmaster.cli.progress import progress_bar
-from realmaster.cli.summary import summary
-from realmaster.cli.values import Device, Number, PageName
+from realmaster.cli.summary import summary, with_other
+from realmaster.cli.values import Device, FrameRate, Number, PageName
 from realmaster.errors import OutputError, RealMasterError, TruncatedMediaError
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ REPORT_HELP = "Write a page with before and after, timings and alignment; withou
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("input")
-@click.option("-o", "--output", required=True, help="Where to write: a video file, or a folder with --codec images.")
+@click.option(
+    "-o", "--output", required=True, help="Where to write: a video, or with --codec images a folder or pattern."
+)
 @click.option("-p", "--prompt", default="", help="What to see, above all the weather: 'overcast day, soft light'.")
 @click.option("--negative-prompt", help="What not to see. It acts through --guidance-scale.  [default: profile]")
 @click.option("--profile", default="nano", show_default=True, help="Which models; `realmaster doctor` lists them.")
@@ -50,6 +52,7 @@ REPORT_HELP = "Write a page with before and after, timings and alignment; withou
 @click.option(
     "--duration", type=Number(0, min_open=True), metavar="SECONDS", help="Translate this much.  [default: all]"
 )
+@click.option("--fps", type=FrameRate(), metavar="RATE", help="Images a second, of an INPUT of images.  [default: 16]")
 @click.option("--codec", type=click.Choice(CODECS), default="h264", show_default=True)
 @click.option(
     "--report",
@@ -81,6 +84,7 @@ def command(
     protect: str | None,
     start: float,
     duration: float | None,
+    fps: str | None,
     codec: Codec,
     report: str | None,
     overwrite: bool,
@@ -93,7 +97,7 @@ def command(
     write ./-clip.mp4, or -- before it.
     """
     began = time.perf_counter()
-    page = place_page(report, Path(output))
+    page = place_page(report, output)
     from realmaster.pipelines.call import check_prompt, sampling_of_call
 
     check_prompt("--prompt", prompt)
@@ -105,6 +109,7 @@ def command(
         page,
         start_seconds=start,
         duration_seconds=duration,
+        fps=fps,
         codec=codec,
         overwrite=overwrite,
         inputs=(adapter, mask),
@@ -149,29 +154,29 @@ def command(
             protect=protect,
             start_seconds=start,
             duration_seconds=duration,
+            fps=fps,
             codec=codec,
             overwrite=overwrite,
             progress=progress,
         )
+    wall = time.perf_counter() - began
     if not is_first():
         return
     for warning in translation.warnings:
         click.echo(f"realmaster: warning: {warning}", err=True)
-    seconds = {"start": starting, **translation.seconds}
+    seconds = with_other({"start": starting, **translation.seconds}, wall)
     if page is not None:
-        seconds["report"] = _write_page(page, translation, input, start, duration)
+        _write_page(page, translation, seconds, overwrite=overwrite)
     if not quiet:
-        click.echo(summary(translation, seconds, time.perf_counter() - began, page))
+        click.echo(summary(translation, seconds, page, time.perf_counter() - began - wall))
     if translation.truncated is not None:
         raise TruncatedMediaError(
             f"{input} ended early ({translation.truncated}): its {translation.num_frames} frames are in {output}"
         )
 
 
-def _write_page(
-    page: Path, translation: Translation, source: str, start_seconds: float, duration_seconds: float | None
-) -> float:
-    """Measure how well the output is aligned with its input, and write the report; give the seconds it took.
+def _write_page(page: Path, translation: Translation, seconds: dict[str, float], *, overwrite: bool) -> None:
+    """Measure how well the output is aligned with its input, and write the report.
 
     Raises:
         OutputError: the page cannot be written; the clip stays.
@@ -179,15 +184,18 @@ def _write_page(
     from realmaster.evaluation.alignment import measure_alignment
     from realmaster.evaluation.page import write_report
 
-    began = time.perf_counter()
+    asked = translation.settings
     try:
         alignment = measure_alignment(
-            source, translation.output, start_seconds=start_seconds, duration_seconds=duration_seconds
+            asked["input"],
+            translation.output,
+            start_seconds=asked["start_seconds"],
+            duration_seconds=asked["duration_seconds"],
+            image_rate=translation.info.frame_rate if asked["fps"] is not None else None,
         )
-        write_report(page, translation, alignment, input_path=source)
+        write_report(page, translation, alignment, input_path=asked["input"], seconds=seconds, overwrite=overwrite)
     except (RealMasterError, OSError) as error:
         reason = str(recognise(error)).removesuffix("; nothing was left behind")
         raise OutputError(
             f"the clip is whole in {translation.output}; the report could not be written: {reason}"
         ) from error
-    return time.perf_counter() - began

@@ -37,6 +37,22 @@ class PageName(click.types.StringParamType):
         return str(value)
 
 
+class FrameRate(click.types.StringParamType):
+    """Images a second: 24, 24000/1001, or 23.976, by which that is meant."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read the rate, or refuse it."""
+        from realmaster.errors import ConfigError
+        from realmaster.pipelines.call import read_rate
+
+        try:
+            return str(read_rate(value))
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Device(click.types.StringParamType):
     """The name of a device as torch writes it: cpu, cuda, cuda:1, mps."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,11 @@ _AREA = 832 * 480  # larger frames are measured at this many pixels, so that fig
 _MAX_SEGMENTS = 60
 
 
+def as_shown(value: float, digits: int = 2) -> float:
+    """Round a figure as it is shown, so that what is read and what is judged are one number."""
+    return float(f"{value:.{digits}f}")
+
+
 @dataclass(frozen=True)
 class Figures:
     """What was measured over some pairs of frames; None where it could not be."""
@@ -43,22 +49,27 @@ class Figures:
 
     @property
     def keeps_edges(self) -> bool | None:
-        """Edges of the input are found again often enough; None where that is unknown."""
-        return None if self.edge_recall is None else self.edge_recall >= MIN_EDGE_RECALL
+        """Edges of the input are found again often enough, judged as shown; None where that is unknown."""
+        return None if self.edge_recall is None else as_shown(self.edge_recall) >= MIN_EDGE_RECALL
 
     @property
     def keeps_motion(self) -> bool | None:
-        """Output and input move alike; None where that is unknown."""
-        return None if self.flow_difference is None else self.flow_difference < MAX_FLOW_DIFFERENCE
+        """Output and input move alike, judged as shown; None where that is unknown."""
+        return None if self.flow_difference is None else as_shown(self.flow_difference) < MAX_FLOW_DIFFERENCE
 
     @property
     def is_steady(self) -> bool | None:
         """The output flickers hardly more than the input, or too little to be seen; None where that is unknown."""
         if self.flicker is None:
             return None
-        if self.flicker.levels <= UNSEEN_FLICKER_LEVELS:
+        if self.is_still:
             return True
-        return None if self.flicker_ratio is None else self.flicker_ratio <= MAX_FLICKER_RATIO
+        return None if self.flicker_ratio is None else as_shown(self.flicker_ratio) <= MAX_FLICKER_RATIO
+
+    @property
+    def is_still(self) -> bool:
+        """The output flickers too little to be seen, whatever the input does."""
+        return self.flicker is not None and as_shown(self.flicker.levels, 1) <= UNSEEN_FLICKER_LEVELS
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ def measure_alignment(
     *,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    image_rate: Fraction | None = None,
     max_pairs: int = 24,
 ) -> Alignment:
     """Measure an output against the stretch of the input it was made from.
@@ -114,12 +126,17 @@ def measure_alignment(
         output_path: its translation; another size than the input's is brought to it, with a warning.
         start_seconds: where in the input the output begins.
         duration_seconds: how much of the input it covers; None is all.
+        image_rate: images a second of an input of images; None is 16.
         max_pairs: how many pairs of frames to measure.
 
     Raises:
         MediaError: one of the two cannot be read.
     """
-    with side_by_side(input_path, output_path, start_seconds, duration_seconds) as (source, output, expected):
+    with side_by_side(input_path, output_path, start_seconds, duration_seconds, image_rate) as (
+        source,
+        output,
+        expected,
+    ):
         measured = _measured_size(source.info.width, source.info.height)
         chosen = frozenset(evenly(expected - 1, max_pairs))  # the first frames of the pairs
         taken: list[tuple[int, Figures]] = []

@@ -21,6 +21,11 @@ class Score:
     high: float
     values: tuple[float | None, ...]  # one per clip; None where it could not be computed or is infinite
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Give the ends of the interval; None for a single clip, which tells nothing of others."""
+        return (self.low, self.high) if sum(value is not None for value in self.values) > 1 else None
+
 
 def score(values: Sequence[float | None]) -> Score | None:
     """Summarise one figure per clip; clips without one are left out, and nothing is left of nothing.

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from realmaster import __version__
 from realmaster.evaluation.alignment import Alignment
 from realmaster.evaluation.document import asset, document, house_style
+from realmaster.evaluation.page_command import command_line
 from realmaster.evaluation.pictures import Pictures, Still, take_pictures
 from realmaster.evaluation.plot import plots
 from realmaster.evaluation.verdicts import Verdict, summary, verdicts
@@ -61,8 +62,10 @@ def write_report(
     alignment: Alignment | None = None,
     *,
     input_path: str | Path | None = None,
+    seconds: Mapping[str, float] | None = None,
+    overwrite: bool = True,
 ) -> Path:
-    """Write the page; an existing file is replaced, by a rename when it is whole.
+    """Write the page, under a temporary name that is changed when it is whole.
 
     Args:
         path: the page, ending in .html.
@@ -70,6 +73,8 @@ def write_report(
         alignment: how well it keeps to the input, and which stretch of the input that is; None leaves that part out,
             and the stretch is what the settings `start_seconds` and `duration_seconds` say.
         input_path: the render, where `translation.info.source` does not name it.
+        seconds: the time of each stage of the whole command, this page excluded; None takes the translation's own.
+        overwrite: whether an existing page may be replaced.
 
     Raises:
         MediaError: input or output cannot be read.
@@ -80,37 +85,45 @@ def write_report(
     start, duration = settings.get("start_seconds"), settings.get("duration_seconds")
     if alignment is not None:
         start, duration = alignment.start_seconds, alignment.duration_seconds
+    source = input_path if input_path is not None else translation.info.source
     pictures = take_pictures(
-        input_path if input_path is not None else translation.info.source,
+        source,
         translation.output,
         start_seconds=start or 0.0,
         duration_seconds=duration,
+        image_rate=translation.info.frame_rate if settings.get("fps") is not None else None,
     )
     name = Path(translation.output).name
     body = Template(asset("page.html")).substitute(
         title=escape(name),
-        facts=_facts(translation),
+        facts=_facts(translation, source),
         prompt=_prompt(str(settings.get("prompt") or "")),
         notices=_notices(translation, alignment),
         stage=_stage(pictures),
         strip="\n".join(_moment(still, index) for index, still in enumerate(pictures.stills)),
         alignment=_alignment(alignment),
-        timing=_timing(translation),
-        settings=_settings(settings),
+        timing=_timing(translation, seconds),
+        settings=_settings(settings) + _command(command_line(settings)),
         version=escape(__version__),
     )
     style = house_style() + asset("page.css")
     html = document(f"{name} · RealMaster", body, style=style, script=asset("page.js"))
-    with temporary(path) as part:
+    with temporary(path, overwrite=overwrite) as part:
         part.write_text(html, encoding="utf-8", newline="\n")
     return path
 
 
-def _facts(translation: Translated) -> str:
+def _facts(translation: Translated, source: str | Path) -> str:
     info = translation.info
     length = float(translation.num_frames / info.frame_rate)
     frames = "1 frame" if translation.num_frames == 1 else f"{translation.num_frames} frames"
-    parts = [f"{info.width} × {info.height}", frames, f"{_number(float(info.frame_rate))} per second", _clock(length)]
+    parts = [
+        f"from {Path(source).name}",
+        f"{info.width} × {info.height}",
+        frames,
+        f"{_number(float(info.frame_rate))} per second",
+        _clock(length),
+    ]
     return " · ".join(escape(part) for part in parts)
 
 
@@ -180,15 +193,18 @@ def _alignment(alignment: Alignment | None) -> str:
 def _card(verdict: Verdict) -> str:
     mark = {"kept": "ok", "missed": "no"}.get(verdict.mark, "na")
     verdict_html = f'<span class="mark {mark}">{escape(verdict.mark)}</span>' if verdict.mark else ""
-    asked = f'<p class="fine">Asked for: {escape(verdict.asked)}</p>' if verdict.asked else ""
+    beyond = f"; {verdict.beyond}" if verdict.beyond else ""
+    asked = f'<p class="fine">Asked for: {escape(verdict.asked + beyond)}</p>' if verdict.asked else ""
     return (
         f'<article><h3>{escape(verdict.title)}{verdict_html}</h3><p class="figure">{escape(verdict.figure)}</p>'
         f"<p>{escape(verdict.sentence)}</p>{asked}</article>"
     )
 
 
-def _timing(translation: Translated) -> str:
-    stages = [(name, seconds) for name, seconds in translation.seconds.items() if seconds > 0]
+def _timing(translation: Translated, of_command: Mapping[str, float] | None) -> str:
+    """Show where the time went; the total is that of the stages shown, and what it leaves out is named."""
+    measured = translation.seconds if of_command is None else of_command
+    stages = [(name, seconds) for name, seconds in measured.items() if seconds > 0]
     total = sum(seconds for _, seconds in stages)
     if total <= 0:
         return ""
@@ -201,16 +217,30 @@ def _timing(translation: Translated) -> str:
             f"<td>{seconds:.1f} s</td><td>{share:.0%}</td></tr>"
         )
     speed = translation.num_frames / total
+    meaning = (
+        "From the start of the command until the clip was written. This page came after that and is not included."
+        if of_command is not None
+        else "These stages added up. Starting Python and making this page are not included."
+    )
     return (
-        f'<section aria-labelledby="time"><h2 id="time">{total:.1f} seconds, {_number(speed)} frames per second</h2>'
+        f'<section aria-labelledby="time"><h2 id="time">{total:.1f} seconds, {speed:.2f} frames per second</h2>'
         f'<div class="shares" aria-hidden="true">{"".join(bar)}</div>'
         f'<table><thead><tr><th scope="col">Stage</th><th scope="col">Time</th><th scope="col">Share</th></tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></section>"
+        f'<tbody>{"".join(rows)}</tbody></table><p class="fine">{escape(meaning)}</p></section>'
+    )
+
+
+def _command(line: str | None) -> str:
+    if line is None:
+        return ""
+    return (
+        '<section aria-labelledby="again"><h2 id="again">Make it again</h2>'
+        f'<pre class="command"><code>{escape(line)}</code></pre></section>'
     )
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    shown = {name: value for name, value in settings.items() if name != "prompt" and value is not None and value != ""}
+    shown = {name: value for name, value in settings.items() if name != "prompt" and value not in (None, "", {})}
     rows = "".join(
         f"<div><dt>{escape(str(name).replace('_', ' '))}</dt><dd>{escape(_value(value))}</dd></div>"
         for name, value in shown.items()
@@ -223,6 +253,8 @@ def _value(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float | Fraction):
         return _number(float(value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={_value(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(_value, value))
     return str(value)

@@ -7,6 +7,7 @@ video holds the render above the film in one stream, so that the two can never r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -46,6 +47,7 @@ def take_pictures(
     *,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    image_rate: Fraction | None = None,
     max_stills: int = 8,
 ) -> Pictures:
     """Take stills at even distances through the clip, and its first twelve seconds in motion.
@@ -53,7 +55,11 @@ def take_pictures(
     Raises:
         MediaError: one of the clips cannot be read, or they have no frame in common.
     """
-    with side_by_side(input_path, output_path, start_seconds, duration_seconds) as (source, output, expected):
+    with side_by_side(input_path, output_path, start_seconds, duration_seconds, image_rate) as (
+        source,
+        output,
+        expected,
+    ):
         info = output.info
         rate = info.frame_rate
         chosen = frozenset(evenly(expected, max_stills))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,23 +31,33 @@ class SideBySide(NamedTuple):
 
 @contextmanager
 def side_by_side(
-    input_path: str | Path, output_path: str | Path, start_seconds: float, duration_seconds: float | None
+    input_path: str | Path,
+    output_path: str | Path,
+    start_seconds: float,
+    duration_seconds: float | None,
+    image_rate: Fraction | None = None,
 ) -> Iterator[SideBySide]:
-    """Open both clips, the input read at the output's rate.
+    """Open both clips, the input read at the output's rate; images of the input have `image_rate`, or else 16.
 
     Raises:
         MediaError: one of the two cannot be read.
     """
     with ExitStack() as stack:
         source = stack.enter_context(
-            open_clip(input_path, start_seconds=start_seconds, duration_seconds=duration_seconds)
+            open_clip(input_path, start_seconds=start_seconds, duration_seconds=duration_seconds, image_rate=image_rate)
         )
         output = stack.enter_context(open_clip(output_path, image_rate=source.info.frame_rate))
         rate = output.info.frame_rate
         if abs(float(rate / source.info.frame_rate) - 1.0) > _SAME_RATE:
             source.close()
             source = stack.enter_context(
-                open_clip(input_path, start_seconds=start_seconds, duration_seconds=duration_seconds, frame_rate=rate)
+                open_clip(
+                    input_path,
+                    start_seconds=start_seconds,
+                    duration_seconds=duration_seconds,
+                    frame_rate=rate,
+                    image_rate=image_rate,
+                )
             )
         expected = output.info.num_frames
         if expected is None:

@@ -19,8 +19,9 @@ _DIGITS = {"psnr": 2, "ssim": 3, "sharpness": 2, "flicker": 2}
 
 
 def as_markdown(scores: PairScores) -> str:
-    """Write the table with its 95 % intervals; a figure that could not be computed is a dash."""
-    rows = [[f"{scores.split} split, {len(scores.clips)} clips", *(_HEADINGS[figure] for figure in FIGURES)]]
+    """Write the table with its 95 % intervals, of more than one clip; a figure that could not be computed is a dash."""
+    clips = "1 clip" if len(scores.clips) == 1 else f"{len(scores.clips)} clips"
+    rows = [[f"{scores.split} split, {clips}", *(_HEADINGS[figure] for figure in FIGURES)]]
     rows += [
         [method.name, *(_cell(method.scores[figure], _DIGITS[figure]) for figure in FIGURES)]
         for method in scores.methods
@@ -38,10 +39,11 @@ def as_sentence(agreement: WeatherAgreement) -> str:
     if agreement.share is None:
         return "weather prompts: no engine clip with several weathers in this split, nothing to compare"
     agreeing = sum(comparison.agrees for comparison in agreement.comparisons)
-    share = agreement.share
+    share, count = agreement.share, agreement.num_engine_clips
+    ends = "" if share.interval is None else " [{:.0%}, {:.0%}]".format(*share.interval)
     return (
         f"weather prompts: {agreeing} of {len(agreement.comparisons)} comparisons nearer to the asked weather's truth, "
-        f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] over {agreement.num_engine_clips} engine clips"
+        f"{share.mean:.0%}{ends} over {count} engine clip{'' if count == 1 else 's'}"
     )
 
 
@@ -76,10 +78,12 @@ def write_json(
 def _cell(value: Score | None, digits: int) -> str:
     if value is None:
         return "-"
-    return f"{value.mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+    ends = "" if value.interval is None else " [{0:.{2}f}, {1:.{2}f}]".format(*value.interval, digits)
+    return f"{value.mean:.{digits}f}{ends}"
 
 
 def _plain(value: Score | None) -> dict[str, Any] | None:
     if value is None:
         return None
-    return {"mean": value.mean, "low": value.low, "high": value.high, "values": list(value.values)}
+    low, high = value.interval or (None, None)
+    return {"mean": value.mean, "low": low, "high": high, "values": list(value.values)}

@@ -5,14 +5,15 @@ Separate so that the words can be read, corrected and tested without a page arou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from realmaster.evaluation.alignment import (
     MAX_FLICKER_RATIO,
     MAX_FLOW_DIFFERENCE,
     MIN_EDGE_RECALL,
-    UNSEEN_FLICKER_LEVELS,
     Alignment,
+    Figures,
 )
 
 _COLOUR_WORDS = ((2.0, "hardly visible"), (5.0, "slight"), (10.0, "clear"), (float("inf"), "strong"))
@@ -27,6 +28,7 @@ class Verdict:
     sentence: str
     asked: str
     kept: bool | None
+    beyond: str = ""  # in how many stretches the clip does not keep to what it keeps, or not, as a whole
 
     @property
     def mark(self) -> str:
@@ -38,7 +40,12 @@ class Verdict:
 
 def verdicts(alignment: Alignment) -> tuple[Verdict, ...]:
     """Say each figure of an alignment in words: shapes, motion, steadiness, colour."""
-    return _shapes(alignment), _motion(alignment), _steadiness(alignment), _colour(alignment)
+    return (
+        replace(_shapes(alignment), beyond=_beyond(alignment, lambda figures: figures.keeps_edges)),
+        replace(_motion(alignment), beyond=_beyond(alignment, lambda figures: figures.keeps_motion)),
+        replace(_steadiness(alignment), beyond=_beyond(alignment, lambda figures: figures.is_steady)),
+        _colour(alignment),
+    )
 
 
 def summary(alignment: Alignment) -> str:
@@ -53,6 +60,14 @@ def summary(alignment: Alignment) -> str:
     if not kept:
         return f"The film misses the mark for {_listed(missed)}."
     return f"The film keeps the render's {_listed(kept)}, and misses the mark for {_listed(missed)}."
+
+
+def _beyond(alignment: Alignment, kept_of: Callable[[Figures], bool | None]) -> str:
+    """Count the stretches beyond the bound, which the whole clip may keep nevertheless."""
+    beyond = sum(kept_of(segment.figures) is False for segment in alignment.segments)
+    if not beyond or len(alignment.segments) < 2:
+        return ""
+    return f"{beyond} of {len(alignment.segments)} stretches {'is' if beyond == 1 else 'are'} beyond that"
 
 
 def _shapes(alignment: Alignment) -> Verdict:
@@ -78,7 +93,7 @@ def _steadiness(alignment: Alignment) -> Verdict:
     if flicker is None:
         return Verdict("Steadiness", "–", _no_motion(alignment), asked, None)
     levels = f"{flicker.levels:.1f} of 255 levels from frame to frame"
-    if flicker.levels <= UNSEEN_FLICKER_LEVELS:
+    if alignment.figures.is_still:
         return Verdict("Steadiness", "still", f"The film flickers by {levels}, which is not seen.", asked, True)
     if flicker.ratio is None:
         sentence = f"The film flickers by {levels}; the render stands perfectly still, so there is nothing to compare."

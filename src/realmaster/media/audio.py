@@ -18,13 +18,15 @@ import numpy as np
 
 from realmaster.media.probe import first_time, opened
 
-_COPIED = {
-    "mp4": {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"},
-    "mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_f32le"},
-    "matroska": {"aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "alac", "dts", "truehd", "pcm_s16le"}
-    | {"pcm_s24le", "pcm_s16be", "pcm_s24be", "pcm_f32le"},
+_COPIED = {  # by libav's names of codecs
+    "mp4": {"aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac"},
+    "mov": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_s8", "pcm_u8", "pcm_alaw", "pcm_mulaw"}
+    | {f"pcm_{kind}{order}" for kind in ("s16", "s24", "s32", "f32", "f64") for order in ("le", "be")},
+    "matroska": {"aac", "mp3", "mp2", "ac3", "eac3", "opus", "vorbis", "flac", "alac", "dts", "truehd", "wavpack"}
+    | {"tta", "pcm_u8", "pcm_f32le", "pcm_f64le"}
+    | {f"pcm_{kind}{order}" for kind in ("s16", "s24", "s32") for order in ("le", "be")},
 }
-_AAC_BIT_RATE = 192_000
+_AAC_BIT_RATE = 96_000  # for each channel, two at least
 _AAC_FRAME = 1024  # samples
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _ROUNDING_SECONDS = 0.05  # a gap or overlap shorter than this is a container's rounding, not silence
@@ -35,31 +37,34 @@ class AudioCarrier:
 
     Attributes:
         warnings: what was changed, in plain sentences.
+        pairs: each track that is carried, and the stream it becomes.
     """
 
     def __init__(self, source: Path, container: Any, muxer: str, start: Fraction) -> None:
         """Add a track to `container` for each of `source`; the output's time 0 is `start` seconds after its picture's.
 
+        `start` is where the first frame shown lies, which may be off the moment that was asked for.
+
         Raises:
             MediaError: `source` is no media file.
         """
         self.warnings: list[str] = []
+        self.pairs: list[tuple[Any, Any]] = []
         self._tracks: dict[int, _Track] = {}
         self._container = container
         self._closing = ExitStack()
         self._packets: Iterator[Any] = iter(())
         self._waiting: Any = None  # a packet whose time has not come
-        if not source.is_file():
-            return  # a folder or a pattern of images has no sound
         origin = self._closing.enter_context(opened(source))
         zero = first_time(source) + start
         for stream in origin.streams.audio:
             track = _choose(stream, container, muxer, zero)
             if track is None:
-                self.warnings.append(f"a sound track ({stream.codec_context.name}) could not be read: it was left out")
+                self.warnings.append(f"a sound track ({_codec(stream)}) could not be read: it was left out")
                 continue
             if isinstance(track, _EncodedTrack):
-                self.warnings.append(f"sound was encoded anew as AAC: {muxer} holds no {stream.codec_context.name}")
+                self.warnings.append(f"sound was encoded anew as AAC: {muxer} holds no {_codec(stream)}{track.mixing}")
+            self.pairs.append((stream, track.output))
             self._tracks[stream.index] = track
         if self._tracks:  # to libav, no streams would mean all of them
             self._packets = self._read(origin)
@@ -101,6 +106,8 @@ class AudioCarrier:
 
 
 class _Track(Protocol):
+    output: Any
+
     def begins(self, packet: Any) -> Fraction: ...
     def take(self, packet: Any) -> list[Any]: ...
     def finish(self, end: Fraction) -> list[Any]: ...
@@ -109,16 +116,36 @@ class _Track(Protocol):
 def _choose(stream: Any, container: Any, muxer: str, zero: Fraction) -> _Track | None:
     if stream.codec_context is None or not stream.codec_context.sample_rate:
         return None
-    if stream.codec_context.name in _COPIED[muxer]:
+    if _codec(stream) in _COPIED[muxer]:
         return _CopiedTrack(stream, container, muxer, zero)
     return _EncodedTrack(stream, container, zero)
+
+
+def _codec(stream: Any) -> str:
+    """Name a codec, not libav's decoder of it: mp3, where that is called mp3float."""
+    return str(stream.codec_context.codec.canonical_name) if stream.codec_context is not None else "of no known codec"
+
+
+def _aac_layout(layout: Any) -> str:
+    """Choose AAC's layout of channels: the source's own, else the usual one of as many channels, else stereo."""
+    if layout.nb_channels > 7:
+        return "5.1"  # PyAV fills no frames of more than 7 planes
+    for name in (layout.name, f"{layout.nb_channels}c"):
+        trial = av.CodecContext.create("aac", "w")
+        try:
+            trial.sample_rate, trial.format, trial.layout = 48000, "fltp", name
+            trial.open()
+        except (av.error.FFmpegError, ValueError):
+            continue
+        return str(trial.layout.name)
+    return "stereo"
 
 
 class _CopiedTrack:
     """Packets passed on with shifted times; cut to whole packets (about 20 ms)."""
 
     def __init__(self, stream: Any, container: Any, muxer: str, zero: Fraction) -> None:
-        self._output = container.add_stream_from_template(stream)
+        self.output = container.add_stream_from_template(stream)
         self._zero = zero
         # mp4 and mov hide what lies before time 0, so the packet that a decoder needs to warm up may stay
         self._keeps_lead_in = muxer != "matroska"
@@ -134,7 +161,7 @@ class _CopiedTrack:
         shift = round(self._zero / packet.time_base)
         packet.pts -= shift
         packet.dts = packet.pts if packet.dts is None else packet.dts - shift
-        packet.stream = self._output
+        packet.stream = self.output
         return [packet]
 
     def finish(self, end: Fraction) -> list[Any]:
@@ -147,16 +174,19 @@ class _EncodedTrack:
     def __init__(self, stream: Any, container: Any, zero: Fraction) -> None:
         source = stream.codec_context
         rate = source.sample_rate if source.sample_rate in _AAC_RATES else 48000
-        layout = "mono" if source.layout.nb_channels == 1 else "stereo"
-        self._output = container.add_stream("aac", rate=rate)
-        self._output.bit_rate = _AAC_BIT_RATE
-        self._output.codec_context.layout = layout
-        self._output.codec_context.format = "fltp"
-        self._output.codec_context.open()
+        layout = _aac_layout(source.layout)
+        # "6 channels" is 5.1 that the file does not name, so nothing is changed
+        is_same = source.layout.name in (layout, f"{av.AudioLayout(layout).nb_channels} channels")
+        self.mixing = "" if is_same else f", and mixed from {source.layout.name} to {layout}"
+        self.output = container.add_stream("aac", rate=rate)
+        self.output.bit_rate = _AAC_BIT_RATE * max(2, av.AudioLayout(layout).nb_channels)
+        self.output.codec_context.layout = layout
+        self.output.codec_context.format = "fltp"
+        self.output.codec_context.open()
         self._rate, self._layout, self._zero = rate, layout, zero
         self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
         # float32 [channels, n]: decoded and not yet encoded; the first is sample number `_encoded` of the output
-        self._samples = np.zeros((self._output.codec_context.layout.nb_channels, 0), np.float32)
+        self._samples = np.zeros((self.output.codec_context.layout.nb_channels, 0), np.float32)
         self._encoded = 0
         self._has_begun = False
 
@@ -179,7 +209,7 @@ class _EncodedTrack:
     def finish(self, end: Fraction) -> list[Any]:
         rest = floor(end * self._rate) - self._encoded
         packets = self._encode(max(0, rest))
-        return [*packets, *self._output.encode(None)]
+        return [*packets, *self.output.encode(None)]
 
     def _append(self, samples: Any, begin: int) -> list[Any]:
         """Add samples [channels, n] whose first belongs at `begin`: overlap is cut, a gap is filled with silence."""
@@ -212,5 +242,5 @@ class _EncodedTrack:
             frame.time_base = Fraction(1, self._rate)
             frame.pts = self._encoded
             self._encoded += block.shape[1]
-            packets += self._output.encode(frame)
+            packets += self.output.encode(frame)
         return packets

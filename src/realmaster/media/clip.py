@@ -6,7 +6,7 @@ Separate from the readers so that resampling in time and chunking stand once, fo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +28,12 @@ class ClipReader(AbstractContextManager["ClipReader"], ABC):
         info: size, rate and length of what is delivered, after start, duration and change of rate.
         warnings: what was changed or guessed in reading, in plain sentences; may grow while frames are read.
         truncated: why reading ended before the clip's stated end; None until then, or when it did not.
+        numbers: of numbered images, the number of each frame; None of everything else.
+        rate_warning: the one of the warnings that says which rate was assumed, if one was.
     """
+
+    numbers: Sequence[int] | None = None
+    rate_warning: str | None = None
 
     def __init__(self, info: ClipInfo, *, source_rate: Fraction | None, clock: Clock, limit: int | None) -> None:
         """Deliver frames at the clock's times, at most `limit`; `source_rate` is None where it varies."""

@@ -28,6 +28,9 @@ PRIMARIES: dict[str, tuple[tuple[float, float], ...]] = {
 }
 D65 = (0.3127, 0.3290)
 
+# from XYZ to the responses of the eye's cones in which one white is adapted to another (Lam, 1985)
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+
 
 def srgb_to_linear(values: Array) -> Float32:
     """Decode sRGB into linear light: `((v + 0.055) / 1.055) ** 2.4`, linear near black.
@@ -75,13 +78,35 @@ def linear_to_srgb_uint8(values: Array) -> UInt8:
 @cache
 def primaries_matrix(source: str, target: str = "bt709") -> Float32:
     """Matrix [3, 3] from linear RGB in one set of primaries to another: names of `PRIMARIES`."""
-    return (np.linalg.inv(_rgb_to_xyz(target)) @ _rgb_to_xyz(source)).astype(np.float32)
+    return (np.linalg.inv(_rgb_to_xyz(PRIMARIES[target])) @ _rgb_to_xyz(PRIMARIES[source])).astype(np.float32)
 
 
-def _rgb_to_xyz(name: str) -> npt.NDArray[np.float64]:
-    columns = np.array([[x / y, 1.0, (1 - x - y) / y] for x, y in PRIMARIES[name]]).T
-    white = np.array([D65[0] / D65[1], 1.0, (1 - D65[0] - D65[1]) / D65[1]])
-    return columns * np.linalg.solve(columns, white)
+def to_bt709_matrix(chromaticities: tuple[tuple[float, float], ...]) -> Float32 | None:
+    """Matrix [3, 3] from linear RGB to linear bt709; None where the colours are bt709's.
+
+    Args:
+        chromaticities: CIE xy of red, green, blue and white. Another white than D65 is adapted (Bradford), so that
+            grey stays grey.
+    """
+    bt709 = (*PRIMARIES["bt709"], D65)
+    if np.abs(np.subtract(chromaticities, bt709)).max() < 0.002:  # files round them
+        return None
+    *primaries, white = chromaticities
+    cones = _BRADFORD @ np.stack([_xyz(*D65), _xyz(*white)], axis=1)
+    adapt = np.linalg.inv(_BRADFORD) @ np.diag(cones[:, 0] / cones[:, 1]) @ _BRADFORD
+    to_xyz = adapt @ _rgb_to_xyz(tuple(primaries), white)
+    return (np.linalg.inv(_rgb_to_xyz(PRIMARIES["bt709"])) @ to_xyz).astype(np.float32)
+
+
+def _xyz(x: float, y: float) -> npt.NDArray[np.float64]:
+    return np.array([x / y, 1.0, (1 - x - y) / y])
+
+
+def _rgb_to_xyz(
+    primaries: tuple[tuple[float, float], ...], white: tuple[float, float] = D65
+) -> npt.NDArray[np.float64]:
+    columns = np.stack([_xyz(x, y) for x, y in primaries], axis=1)
+    return columns * np.linalg.solve(columns, _xyz(*white))
 
 
 def _power(values: Float32, exponent: float) -> Float32:

@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from realmaster.media.color import UInt8
 from realmaster.media.hdr import Transfer, to_sdr
-from realmaster.media.images import over_black
+from realmaster.media.images import over_black, square_size
 
 # codes of ITU-T H.273, as libav numbers them
 _MATRICES = {
@@ -99,10 +99,8 @@ class Geometry:
 
     @property
     def square_size(self) -> tuple[int, int]:
-        """(width, height) with square pixels, not yet turned: the short axis is stretched, so no detail is lost."""
-        if self.pixel_aspect >= 1:
-            return max(1, round(self.stored_width * self.pixel_aspect)), self.stored_height
-        return self.stored_width, max(1, round(self.stored_height / self.pixel_aspect))
+        """(width, height) with square pixels, not yet turned."""
+        return square_size(self.stored_width, self.stored_height, self.pixel_aspect)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -4,8 +4,9 @@ Separate from sequences, which know order and time. Pillow reads, because it ref
 OpenCV encodes, because it is faster; EXR, which neither of them knows, is read by `exr.py`.
 
 - 16-bit images are rounded to 8 bits; grey becomes RGB; transparent images are laid over black.
-- EXR (16 or 32-bit float) is taken for scene-linear light with bt709 primaries: clipped at 1, encoded as sRGB. Its
-  colours are premultiplied by convention, so over black they stand as they are.
+- EXR (16 or 32-bit float) is taken for scene-linear light, brought to bt709 primaries where the file names others,
+  clipped at 1, encoded as sRGB. Its colours are premultiplied by convention, so over black they stand as they are.
+- A colour profile other than sRGB is not applied, and this is said.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -20,8 +22,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from realmaster.errors import MediaError, OutputError
-from realmaster.media.color import UInt8, linear_to_srgb_uint8
+from realmaster.media.color import UInt8, linear_to_srgb_uint8, to_bt709_matrix
 from realmaster.media.exr import exr_size, read_exr
+from realmaster.media.icc import profile_note
 from realmaster.media.output import temporary
 
 READABLE = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".exr")
@@ -30,6 +33,7 @@ WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 TRANSPARENT = "the clip is transparent in places: it was laid over black and alpha was dropped"
 
 _JPEG_QUALITY = 95
+_MAX_HALF = 65504  # the largest 16-bit float
 
 
 def read_image(path: str | Path) -> UInt8:
@@ -55,9 +59,12 @@ def read_image_and_notes(path: Path) -> tuple[UInt8, tuple[str, ...]]:
         notes = []
         if getattr(image, "n_frames", 1) > 1:
             notes.append("an image is animated: its first picture was taken")
+        if note := profile_note(image.info.get("icc_profile")):
+            notes.append(note)
         if image.mode.startswith("I;16") or _is_png_of_16_bits(path):
             image.load()  # finds damage without the noise that OpenCV makes on it
-            return _read_16_bits(path), tuple(notes)
+            rgb, is_transparent = _read_16_bits(path)
+            return rgb, (*notes, TRANSPARENT) if is_transparent else tuple(notes)
         upright = ImageOps.exif_transpose(image)
         if not upright.has_transparency_data:
             return np.asarray(upright.convert("RGB")), tuple(notes)
@@ -75,12 +82,19 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     _check_kind(path)
     if path.suffix.lower() == ".exr":
-        return exr_size(path)
+        return square_size(*exr_size(path))
     with _opened(path) as image:
         # asking a PNG for Exif that was not found in front of its pixels would decode them
         exif = image.getexif() if "exif" in image.info else {}
         is_turned = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
         return (image.height, image.width) if is_turned else image.size
+
+
+def square_size(width: int, height: int, pixel_aspect: Fraction | float) -> tuple[int, int]:
+    """Give (width, height) with square pixels: the short axis is stretched, so no detail is lost."""
+    if pixel_aspect >= 1:
+        return max(1, round(width * pixel_aspect)), height
+    return width, max(1, round(height / pixel_aspect))
 
 
 def over_black(rgba: UInt8) -> UInt8:
@@ -144,25 +158,41 @@ def _is_png_of_16_bits(path: Path) -> bool:
     return header[:4] == b"\x89PNG" and header[24] == 16
 
 
-def _read_16_bits(path: Path) -> UInt8:
+def _read_16_bits(path: Path) -> tuple[UInt8, bool]:
+    """Read RGB [H, W, 3] over black, and whether anything is transparent."""
     pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     assert pixels is not None, "Pillow has just read it"
+    is_transparent = pixels.ndim == 3 and pixels.shape[2] == 4 and bool(pixels[..., 3].min() < 65535)
     pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     if pixels.ndim == 2:
-        return np.repeat(pixels[..., None], 3, axis=2)
+        return np.repeat(pixels[..., None], 3, axis=2), False
     if pixels.shape[2] == 4:
-        return over_black(np.ascontiguousarray(pixels[..., (2, 1, 0, 3)]))
-    return np.ascontiguousarray(pixels[..., ::-1])
+        return over_black(np.ascontiguousarray(pixels[..., (2, 1, 0, 3)])), is_transparent
+    return np.ascontiguousarray(pixels[..., ::-1]), False
 
 
 def _read_exr(path: Path) -> tuple[UInt8, tuple[str, ...]]:
-    linear, alpha = read_exr(path)
+    linear, alpha, pixel_aspect, chromaticities = read_exr(path)
     notes = []
     if alpha is not None and alpha.min() < 1:
         notes.append(TRANSPARENT)
     if np.isnan(linear).any():
         linear = np.nan_to_num(linear, nan=0.0)
         notes.append("the EXR images hold values that are no numbers: they were shown black")
+    matrix = None if chromaticities is None else to_bt709_matrix(chromaticities)
+    if matrix is not None:
+        linear = np.clip(linear, -_MAX_HALF, _MAX_HALF) @ matrix.T  # infinities would become no numbers
+        notes.append(
+            "the EXR images have primaries other than bt709: they were brought to bt709, colours outside were clipped"
+        )
+    height, width = linear.shape[:2]
+    size = square_size(width, height, pixel_aspect)
+    if size != (width, height):
+        linear = cv2.resize(np.clip(linear, -_MAX_HALF, _MAX_HALF), size, interpolation=cv2.INTER_LINEAR)
+        notes.append(
+            f"pixels are not square ({pixel_aspect:g}): frames were stretched from {width}x{height} to "
+            f"{size[0]}x{size[1]}"
+        )
     if linear.max() > 1:
         notes.append("the EXR images hold light brighter than 1: it was clipped to white")
     return linear_to_srgb_uint8(linear), tuple(notes)

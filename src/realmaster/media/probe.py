@@ -17,7 +17,7 @@ from typing import Any
 import av
 
 from realmaster.errors import MediaError
-from realmaster.media.timing import STANDARD_RATES, constant_rate, nominal_rate, snap
+from realmaster.media.timing import STANDARD_RATES, Clock, constant_rate, first_time_shown, nominal_rate, snap
 
 MAX_PACKETS = 20_000
 MAX_BYTES = 256 * 1024 * 1024
@@ -152,6 +152,21 @@ def first_time(path: Path) -> Fraction:
             return Fraction(0)
         times, _, _ = _scan(container, streams[0], max_packets=64)  # pictures are stored at most 16 out of order
         return min(times, default=0) * Fraction(streams[0].time_base)
+
+
+def picture_start(path: Path, clock: Clock) -> Fraction:
+    """Time of the first picture that a reader with this clock shows, in seconds from the file's first picture.
+
+    Raises:
+        MediaError: the file is no media file.
+    """
+    if clock.start == 0:
+        return clock.start
+    with opened(path) as container:
+        if all(is_cover(stream) for stream in container.streams.video):
+            return clock.start  # sound alone has no grid
+    facts = probe(path)
+    return first_time_shown(facts.rate if facts.is_constant else None, clock)
 
 
 def _scan(container: Any, stream: Any, *, max_packets: int = MAX_PACKETS) -> tuple[list[int], list[int], bool]:

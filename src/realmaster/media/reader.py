@@ -7,6 +7,7 @@ from math import inf
 from pathlib import Path
 
 from realmaster.errors import MediaError
+from realmaster.media.absent import nothing_there
 from realmaster.media.clip import ClipReader
 from realmaster.media.images import READABLE
 from realmaster.media.sequences import SequenceReader, is_pattern
@@ -56,5 +57,5 @@ def open_clip(
             image_rate=None if image_rate is None else Fraction(image_rate),
         )
     if not path.exists():
-        raise MediaError(f"{path}: expected a video, an image folder or a pattern, found nothing there: check the path")
+        raise nothing_there(path)
     return VideoReader(path, start_seconds=start_seconds, duration_seconds=duration_seconds, frame_rate=frame_rate)

@@ -6,17 +6,18 @@ Separate from `images.py`, which knows one picture and no order.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from realmaster.errors import MediaError
+from realmaster.media.absent import no_images
 from realmaster.media.clip import ClipReader, starts_too_late
 from realmaster.media.color import UInt8
 from realmaster.media.images import READABLE, TRANSPARENT, image_size, read_image_and_notes
-from realmaster.media.timing import Clock, Timed, exact_seconds
+from realmaster.media.timing import Clock, Timed, exact_seconds, source_index
 from realmaster.types import ClipInfo
 
 DEFAULT_IMAGE_RATE = Fraction(16)
@@ -24,6 +25,8 @@ DEFAULT_IMAGE_RATE = Fraction(16)
 
 COUNTER = re.compile(r"%0?(\d*)d")
 """The place of the number in a name such as `frame_%04d.png`."""
+
+_LAST_NUMBER = re.compile(r"([0-9]+)[^0-9]*$")
 
 
 def is_pattern(path: Path) -> bool:
@@ -35,7 +38,7 @@ def is_pattern(path: Path) -> bool:
 
 
 def find_images(path: Path) -> tuple[list[Path], list[str]]:
-    """List a sequence's images in order, with warnings about gaps.
+    """List a sequence's images in order, with warnings about missing numbers.
 
     Args:
         path: a folder, a printf pattern such as `frame_%04d.png`, or a glob such as `*.png`. In a folder and by glob,
@@ -63,10 +66,20 @@ def find_images(path: Path) -> tuple[list[Path], list[str]]:
     else:
         files = [file for file in path.parent.glob(path.name) if _is_image(file)]
     if not files:
-        raise MediaError(
-            f"{path}: expected images ({', '.join(READABLE)}), found none: check the folder or the pattern"
-        )
-    return sorted(files, key=_natural_order), []
+        raise no_images(path)
+    files = sorted(files, key=_natural_order)
+    return files, number_gaps(files)
+
+
+def number_gaps(files: list[Path]) -> list[str]:
+    """Say which numbers are missing in the names of files that differ by one number alone; else nothing."""
+    parts = [re.split(r"(\d+)", file.stem) for file in files]
+    if len({len(part) for part in parts}) != 1:
+        return []
+    differing = [place for place, texts in enumerate(zip(*parts, strict=True)) if len(set(texts)) > 1]
+    if len(differing) != 1 or differing[0] % 2 == 0:  # what stands at even places is no number
+        return []
+    return _gaps(sorted({int(part[differing[0]]) for part in parts}))
 
 
 class SequenceReader(ClipReader):
@@ -110,8 +123,14 @@ class SequenceReader(ClipReader):
         )
         super().__init__(info, source_rate=source_rate, clock=clock, limit=limit)
         self.warnings += gaps
+        self._noted: set[str] = set()
         if image_rate is None and frame_rate is None and len(self.files) > 1:
-            self._warn(f"images carry no frame rate: they were taken as {source_rate} a second")
+            self.rate_warning = f"images carry no frame rate: they were taken as {source_rate} a second"
+            self._warn(self.rate_warning)
+        numbers = numbers_of(self.files) if clock.rate == source_rate else None
+        if numbers is not None:
+            first = source_index(0, source_rate, clock)
+            self.numbers = numbers[first : first + num_frames]
 
     def _timed(self) -> Iterator[Timed[Path]]:
         period = 1 / self._image_rate
@@ -121,7 +140,9 @@ class SequenceReader(ClipReader):
     def _pixels(self, frame: Path) -> UInt8:
         rgb, notes = read_image_and_notes(frame)
         for note in notes:
-            self._warn(note)
+            if note not in self._noted:
+                self._noted.add(note)
+                self._warn(f"{note} (first in {frame.name})" if len(self.files) > 1 else note)
         self._check_size(frame, (rgb.shape[1], rgb.shape[0]))
         return rgb
 
@@ -138,6 +159,18 @@ class SequenceReader(ClipReader):
                 f"{file}: expected {self._size[0]}x{self._size[1]} pixels as in {self.files[0].name}, "
                 f"got {size[0]}x{size[1]}: give images of one size"
             )
+
+
+def numbers_of(files: Sequence[Path]) -> list[int] | None:
+    """Give the images' numbers, the last one in each name; None where names differ elsewhere, or hold none."""
+    numbers, shapes = [], set()
+    for file in files:
+        found = _LAST_NUMBER.search(file.stem)
+        if found is None:
+            return None
+        numbers.append(int(found[1]))
+        shapes.add((file.stem[: found.start()], file.stem[found.end(1) :]))
+    return numbers if len(shapes) == 1 and all(one < other for one, other in pairwise(numbers)) else None
 
 
 def _is_image(file: Path) -> bool:

@@ -1,11 +1,10 @@
-"""Where frames go: a video file or a folder of images, each under a temporary name until it is whole.
+"""Where frames go: what a writer fills, and a video file, under a temporary name until it is whole.
 
-Separate from the writer, which checks, counts and cleans up and does not care which of the two it fills.
+Separate from the writer, which checks, counts and cleans up and does not care whether it fills a video or images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -13,13 +12,14 @@ from typing import Protocol
 
 import av
 
-from realmaster.errors import OutputError
 from realmaster.media.audio import AudioCarrier
 from realmaster.media.color import UInt8
 from realmaster.media.encode import MUXERS, Encoding, FrameEncoder
-from realmaster.media.images import READABLE, WRITABLE, encode_image
-from realmaster.media.output import check_output, remove, temporary_path
-from realmaster.media.sequences import COUNTER
+from realmaster.media.images import READABLE
+from realmaster.media.output import leftovers, put_in_place, remove, temporary_path
+from realmaster.media.probe import picture_start
+from realmaster.media.tags import TagCarrier
+from realmaster.media.timing import Clock
 from realmaster.types import ClipInfo
 
 
@@ -36,6 +36,9 @@ class Sink(Protocol):
     def finish(self) -> None:
         """Write what is held back and close the temporary file."""
 
+    def place(self, *, overwrite: bool) -> None:
+        """Give what is finished its name."""
+
     def drop(self) -> None:
         """Close and remove the temporary file, whatever state it is in."""
 
@@ -44,9 +47,16 @@ class VideoSink:
     """A video file being written."""
 
     def __init__(
-        self, path: Path, encoding: Encoding, info: ClipInfo, *, audio_from: Path | None, audio_start: Fraction
+        self,
+        path: Path,
+        encoding: Encoding,
+        info: ClipInfo,
+        *,
+        audio_from: Path | None,
+        audio_start: Fraction,
+        tags_from: Path | None = None,
     ) -> None:
-        """Begin the temporary file.
+        """Begin the temporary file; sound, tags and chapters begin with the frame shown at `audio_start`.
 
         Raises:
             OutputError: the encoder refuses this size or rate.
@@ -56,23 +66,38 @@ class VideoSink:
         self.target = path
         self.part = temporary_path(path)
         self.warnings: list[str] = []
-        muxer = MUXERS[path.suffix.lower()]
+        left = leftovers(path)
+        self._muxer = muxer = MUXERS[path.suffix.lower()]
         # the index goes to the front, so that a browser can begin to play; matroska has no such choice
         options = {"movflags": "+faststart"} if muxer != "matroska" else {}
         options["fflags"] = "+bitexact"  # no random ids: the same frames give the same bytes
         self._container = av.open(f"file:{self.part}", "w", format=muxer, container_options=options)
         self._audio: AudioCarrier | None = None
+        self._tags: TagCarrier | None = None
         self._rate = info.frame_rate
         self._index = 0
         try:
             self._encoder = FrameEncoder(self._container, encoding, info)
-            if audio_from is not None:
-                self._audio = AudioCarrier(audio_from, self._container, muxer, audio_start)
+            clock = Clock(info.frame_rate, audio_start)
+            if audio_from is not None and audio_from.is_file():  # a folder or a pattern of images has no sound
+                start = picture_start(audio_from, clock)
+                self._audio = AudioCarrier(audio_from, self._container, muxer, start)
                 self.warnings = self._audio.warnings  # grows while sound is read
+            if tags_from is not None and tags_from.is_file() and tags_from.suffix.lower() not in READABLE:
+                has_sound = self._audio is not None and tags_from == audio_from
+                self._tags = TagCarrier(
+                    tags_from,
+                    self._container,
+                    start=start if has_sound else picture_start(tags_from, clock),
+                    rate=info.frame_rate,
+                    num_frames=info.num_frames,
+                    sound=self._audio.pairs if has_sound and self._audio is not None else (),
+                )
             self._container.start_encoding()  # opens the file now: what cannot be written is said before the work
         except BaseException:
             self.drop()
             raise
+        self.warnings += left
 
     def write(self, frame: UInt8) -> None:
         """Encode one frame, and carry the sound up to its end."""
@@ -88,6 +113,16 @@ class VideoSink:
             self._audio.finish(self._index / self._rate)
             self._audio.close()
         self._container.close()
+        if self._tags is not None:
+            self.warnings += self._tags.warnings(self.part, self._muxer)
+
+    def place(self, *, overwrite: bool) -> None:
+        """Give the file its name.
+
+        Raises:
+            OutputError: there is something that may not be replaced; the work is kept under another name.
+        """
+        put_in_place(self.part, self.target, overwrite=overwrite)
 
     def drop(self) -> None:
         """Remove the temporary file."""
@@ -96,66 +131,3 @@ class VideoSink:
                 self._audio.close()
             self._container.close()
         remove(self.part)
-
-
-class ImageSink:
-    """A folder of images being written."""
-
-    warnings: list[str]
-
-    def __init__(self, path: Path, *, overwrite: bool, inputs: Iterable[str | Path]) -> None:
-        """Begin the temporary folder.
-
-        Raises:
-            OutputError: see `check_images_output`.
-            OSError: the folder cannot be written.
-        """
-        self.target, self._name = check_images_output(path, overwrite=overwrite, inputs=inputs)
-        self.part = temporary_path(self.target)
-        self.warnings = []
-        self._index = 0
-        self.part.mkdir()
-
-    def write(self, frame: UInt8) -> None:
-        """Write one image, numbered from 0."""
-        data = encode_image(frame, Path(self._name).suffix)
-        (self.part / (self._name % self._index)).write_bytes(data)
-        self._index += 1
-
-    def finish(self) -> None:
-        """Do nothing: every image is whole already."""
-
-    def drop(self) -> None:
-        """Remove the temporary folder."""
-        remove(self.part)
-
-
-def check_images_output(path: Path, *, overwrite: bool, inputs: Iterable[str | Path]) -> tuple[Path, str]:
-    """Refuse a folder that cannot become an image sequence; give the folder and the images' name pattern.
-
-    A folder that holds anything but images is never replaced: it is no earlier output. An empty one always may be.
-
-    Raises:
-        OutputError: see `check_output`; an ending that is no image's; or a folder with other things in it.
-    """
-    folder, name = (path.parent, path.name) if COUNTER.search(path.name) else (path, "frame_%06d.png")
-    if path.suffix.lower() in MUXERS:
-        raise OutputError(
-            f"{path}: expected a folder for images, got the name of a video: drop the ending {path.suffix}"
-        )
-    if folder == path and path.suffix.lower() in READABLE:
-        raise OutputError(
-            f"{path}: expected a folder for images or a pattern such as {path.stem}_%04d{path.suffix}, got the name of "
-            "one image: give one of these"
-        )
-    suffix = Path(name).suffix
-    if suffix.lower() not in WRITABLE:
-        raise OutputError(f"{path}: expected images ending in {', '.join(WRITABLE)}, got {suffix!r}: rename them")
-    is_empty = folder.is_dir() and not any(folder.iterdir())
-    check_output(folder, overwrite=overwrite or is_empty, inputs=inputs)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: expected a folder to replace, found a file: choose another name")
-    for file in folder.iterdir() if folder.is_dir() else ():
-        if not file.is_file() or file.suffix.lower() not in WRITABLE:
-            raise OutputError(f"{folder}: expected only images to replace, found {file.name}: choose another folder")
-    return folder, name

@@ -89,6 +89,22 @@ def resample(
     return islice(_repeat(shown, ceil((1 - (position - first)) * factor), factor), limit)
 
 
+def first_time_shown(source_rate: Fraction | None, clock: Clock) -> Fraction:
+    """Time in the source, in seconds, that belongs to output frame 0 of `resample`: sound is cut there.
+
+    Where source frames are shown as they are or repeated, that is where the first of them lies on the source's own
+    grid, not the clock's start; where frames are chosen by the clock's times, it is the start.
+    """
+    factor = repeats(source_rate, clock.rate) if source_rate is not None else None
+    if source_rate is None or factor is None:
+        return clock.start
+    position = clock.start * source_rate
+    if factor == 1:
+        return ceil(position - Fraction(1, 2)) / source_rate  # the nearest frame; a tie goes to the earlier
+    first = floor(position)
+    return (first + 1) / source_rate - ceil((1 - (position - first)) * factor) / clock.rate
+
+
 def constant_rate(times: Sequence[Fraction], candidates: Iterable[Fraction], tolerance: Fraction) -> Fraction | None:
     """Find the rate on whose grid all times lie, or None when they vary.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -13,8 +13,9 @@ import av
 from realmaster.errors import OutputError
 from realmaster.media.color import UInt8
 from realmaster.media.encode import Codec, choose_encoding
-from realmaster.media.output import cannot_write, check_output, put_in_place
-from realmaster.media.sinks import ImageSink, Sink, VideoSink
+from realmaster.media.image_sinks import image_sink
+from realmaster.media.output import cannot_write, check_name, check_output
+from realmaster.media.sinks import Sink, VideoSink
 from realmaster.media.timing import exact_seconds
 from realmaster.types import ClipInfo
 
@@ -41,26 +42,32 @@ class ClipWriter:
         audio_start_seconds: float = 0.0,
         overwrite: bool = False,
         inputs: Iterable[str | Path] = (),
+        numbers: Sequence[int] | None = None,
+        tags_from: str | Path | None = None,
     ) -> None:
         """Check the output and begin it.
 
         Args:
-            path: a video file; for codec "images" a new folder, or a pattern such as `folder/frame_%04d.jpg`.
+            path: a video file; for codec "images" a new folder, or a pattern such as `folder/frame_%04d.jpg`, whose
+                folder may hold other files.
             info: size and frame rate of the frames to come; `info.source` must not be the output.
             codec: "h264" (visually lossless), "prores" (422 HQ), "prores4444", "lossless" (bit-exact RGB: FFV1 in
                 mkv, H.264 RGB in mp4 and mov), or "images".
             audio_from: a file whose sound is carried along, cut to the frames written.
-            audio_start_seconds: where in that file the first frame lies.
+            audio_start_seconds: where in that file the clip was asked to start; the sound begins with the frame shown
+                there.
             overwrite: replace what is there.
             inputs: other files that must not be replaced, such as a mask.
+            numbers: of the images, in order; None counts from 0.
+            tags_from: a file whose tags, chapters and timecode are carried along, from `audio_start_seconds` on; None
+                takes `audio_from`.
 
         Raises:
             OutputError: see `check_output`; an unknown codec, or one that refuses this container, size or rate.
-            MediaError: `audio_from` is no media file.
+            MediaError: `audio_from` or `tags_from` is no media file.
         """
-        if not str(path):
-            raise OutputError("expected the name of an output, got an empty one: give a video, a folder or a pattern")
-        self.path = Path(path)
+        self.path = check_name(path)
+        self._overwrite = overwrite
         self.info = info
         self.num_frames = 0
         self._closed = False
@@ -71,12 +78,13 @@ class ClipWriter:
             if info.has_audio and audio_from is not None:
                 self._warnings.append("images hold no sound: it was left out")
             with _failures(self.path):
-                self._sink = ImageSink(self.path, overwrite=overwrite, inputs=inputs)
+                self._sink = image_sink(self.path, overwrite=overwrite, inputs=inputs, numbers=numbers)
             return
         encoding, self._warnings = choose_encoding(codec, self.path.suffix, info)
         check_output(self.path, overwrite=overwrite, inputs=inputs)
         if self.path.is_dir():
             raise OutputError(f"{self.path}: expected a file to replace, found a folder: choose another name")
+        tags_from = audio_from if tags_from is None else tags_from
         with _failures(self.path):
             self._sink = VideoSink(
                 self.path,
@@ -84,6 +92,7 @@ class ClipWriter:
                 info,
                 audio_from=None if audio_from is None else Path(audio_from),
                 audio_start=exact_seconds(audio_start_seconds),
+                tags_from=None if tags_from is None else Path(tags_from),
             )
 
     @property
@@ -120,7 +129,7 @@ class ClipWriter:
             if self.num_frames == 0:
                 raise OutputError(f"{self.path}: expected at least one frame to write, got none: check the input")
             self._sink.finish()
-            put_in_place(self._sink.part, self._sink.target)
+            self._sink.place(overwrite=self._overwrite)
         self._closed = True
 
     def abort(self) -> None:

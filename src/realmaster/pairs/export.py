@@ -92,7 +92,7 @@ def export_set(
             for record in records:
                 _place(store, record, part, hardlinks=hardlinks)
             index = _LISTS[form](records, part)
-        put_in_place(part, output)
+        put_in_place(part, output, overwrite=overwrite)
     finally:
         remove(part)
     return Exported(len(records), output / index, _warnings(records, form))

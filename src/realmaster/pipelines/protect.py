@@ -5,7 +5,7 @@ Separate because a mask comes as an image, a clip, or a segmentation with ids, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,15 @@ from realmaster.errors import MediaError
 from realmaster.media.color import UInt8
 from realmaster.media.reader import open_clip
 from realmaster.media.timing import Clock, Timed, exact_seconds, resample
-from realmaster.pipelines.segments import IMAGES, MAX_ID, Segments, find_segmentations, read_segments
+from realmaster.pipelines.lossless import refuse_lossy_video
+from realmaster.pipelines.segments import (
+    IMAGES,
+    MAX_ID,
+    Segments,
+    find_segmentations,
+    one_channel,
+    read_segments,
+)
 
 Weights = npt.NDArray[np.float32]
 
@@ -32,7 +40,7 @@ def split_ids(mask: str | Path) -> tuple[Path, frozenset[int] | None]:
     """
     name = str(mask)
     path, mark, ids = name.rpartition("#")
-    if not mark or Path(name).exists():
+    if not mark or Path(name).exists() or Path(name).suffix.lower() in IMAGES:  # "####.png" is another's way to count
         return Path(name), None
     try:
         numbers = frozenset(int(part) for part in ids.split(","))
@@ -54,20 +62,22 @@ def check_mask(mask: str | Path) -> Path:
     """
     path, ids = split_ids(mask)
     with _naming_the_option():
-        if ids is not None and (files := find_segmentations(path)):
+        if ids is not None and (files := find_segmentations(path)[0]):
             read_segments(files[0])
         else:
             _refuse_labels(path)
             open_clip(path).close()
+            if ids is not None:
+                refuse_lossy_video(path)
     return path
 
 
 class Mask(Iterator[Weights]):
     """How much of the translation each pixel takes, frame by frame: [H, W] in 0..1, 0 where protected."""
 
-    def __init__(self, frames: Iterator[Weights], name: str, ids: frozenset[int] | None) -> None:
-        """Pass on the weights of a mask called `name`."""
-        self._frames, self._name, self._ids = frames, name, ids
+    def __init__(self, frames: Iterator[Weights], name: str, ids: frozenset[int] | None, notes: Sequence[str]) -> None:
+        """Pass on the weights of a mask called `name`, and the notes that its reading leaves, which may grow."""
+        self._frames, self._name, self._ids, self._notes = frames, name, ids, notes
         self._met = False
 
     def __iter__(self) -> Self:
@@ -86,42 +96,52 @@ class Mask(Iterator[Weights]):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Say that the ids were met in none of the frames given so far."""
+        """What was changed or guessed in reading the mask, and ids that none of the frames so far has."""
+        notes = tuple(f"--protect: {self._name}: {note}" for note in self._notes)
         if self._ids is None or self._met:
-            return ()
+            return notes
         ids = ", ".join(map(str, sorted(self._ids)))
         noun = "ids" if len(self._ids) > 1 else "id"
-        return (f"--protect: no pixel of {self._name} has the {noun} {ids}: nothing was protected",)
+        return (
+            *notes,
+            f"--protect: no pixel of {self._name} has the {noun} {ids}: nothing was protected",
+        )
 
 
 def open_mask(mask: str | Path, *, width: int, height: int, frame_rate: Fraction, start_seconds: float) -> Mask:
     """Open a mask for frames of this size: what is white, or has one of the ids, stays as rendered.
 
-    An image serves every frame; a clip is read along with the input from the same start, and its last frame serves
-    what comes after its end, even where it ends before the start.
+    An image serves every frame; a clip is read along with the input from the same start, frame by frame and not by
+    the numbers in names, and its last frame serves what comes after its end, even where it ends before the start.
 
     Raises:
         MediaError: the mask cannot be read.
     """
     path = check_mask(mask)
     _, ids = split_ids(mask)
+    notes: list[str] = []
 
     def frames() -> Iterator[Weights]:
         weights: Weights | None = None
         with _naming_the_option():
-            files = find_segmentations(path) if ids is not None else []
+            files, gaps = find_segmentations(path) if ids is not None else ([], [])
+            notes.extend(gaps)
             stored: Iterator[UInt8 | Segments]
             if files:
                 stored = map(read_segments, _along(files, frame_rate, start_seconds))
             else:
-                stored = _clip_frames(path, frame_rate, start_seconds)
+                stored = _clip_frames(path, frame_rate, start_seconds, notes)
+                if ids is not None:
+                    stored = (one_channel(frame, path) for frame in stored)
             for frame in stored:
+                if weights is None:
+                    notes.extend(_stretching(frame.shape[1], frame.shape[0], width, height))
                 weights = _weights(frame, ids, width, height)
                 yield weights
         while weights is not None:
             yield weights
 
-    return Mask(frames(), path.name, ids)
+    return Mask(frames(), path.name, ids, notes)
 
 
 def _along(files: list[Path], rate: Fraction, start_seconds: float) -> Iterator[Path]:
@@ -131,11 +151,13 @@ def _along(files: list[Path], rate: Fraction, start_seconds: float) -> Iterator[
     return resample(timed, rate, Clock(rate, min(exact_seconds(start_seconds), last)))
 
 
-def _clip_frames(path: Path, rate: Fraction, start_seconds: float) -> Iterator[UInt8]:
-    """Read an image, or a clip along with the input: uint8 [H, W, 3]."""
+def _clip_frames(path: Path, rate: Fraction, start_seconds: float, notes: list[str]) -> Iterator[UInt8]:
+    """Read an image, or a clip along with the input: uint8 [H, W, 3]; what the reader warns of is noted."""
     if path.is_file() and path.suffix.lower() in IMAGES:
         with open_clip(path) as clip:
-            yield next(clip.chunks(1))[0]
+            image = next(clip.chunks(1))[0]
+            _note(clip.warnings, notes)
+            yield image
         return
     begin = exact_seconds(start_seconds)
     if begin:
@@ -144,12 +166,28 @@ def _clip_frames(path: Path, rate: Fraction, start_seconds: float) -> Iterator[U
                 begin = min(begin, (clip.info.num_frames - 1) / rate)
     with open_clip(path, start_seconds=begin, frame_rate=rate) as clip:
         for chunk in clip.chunks(8):
+            _note(clip.warnings, notes)
             yield from chunk
+        _note([*clip.warnings, *([] if clip.truncated is None else [clip.truncated])], notes)
+
+
+def _note(warnings: Sequence[str], notes: list[str]) -> None:
+    notes.extend(warning for warning in warnings if warning not in notes)
+
+
+def _stretching(mask_width: int, mask_height: int, width: int, height: int) -> list[str]:
+    """Say that a mask of another shape is stretched; a pixel or a hundredth may be a smaller copy's rounding."""
+    fitting = mask_height * width / height
+    if abs(mask_width - fitting) <= max(1, fitting / 100):
+        return []
+    return [
+        f"it is {mask_width}x{mask_height}, the clip {width}x{height}, which is another shape: the mask was stretched"
+    ]
 
 
 def _weights(frame: UInt8 | Segments, ids: frozenset[int] | None, width: int, height: int) -> Weights:
     if ids is not None:
-        kept = np.isin(frame if frame.ndim == 2 else frame[..., 0], list(ids)).astype(np.float32)
+        kept = np.isin(frame, list(ids)).astype(np.float32)
         kept = cv2.resize(kept, (width, height), interpolation=cv2.INTER_NEAREST)
     else:
         kept = frame.astype(np.float32).mean(axis=2) / 255

@@ -18,7 +18,8 @@ from PIL import Image, ImageOps
 from realmaster.errors import MediaError
 from realmaster.media.exr import read_exr
 from realmaster.media.images import READABLE
-from realmaster.media.sequences import find_images, is_pattern
+from realmaster.media.sequences import find_images, is_pattern, number_gaps
+from realmaster.pipelines.lossless import refuse_lossy_image
 
 Segments = npt.NDArray[Any]
 
@@ -28,38 +29,42 @@ IMAGES = (*READABLE, ".tif", ".tiff")
 MAX_ID = 65535
 
 
-def find_segmentations(path: Path) -> list[Path]:
+def find_segmentations(path: Path) -> tuple[list[Path], list[str]]:
     """List the files of a segmentation in order, one a frame (a single one serves all); none if it is a video.
+
+    Returns:
+        The files, and warnings about missing numbers.
 
     Raises:
         MediaError: an empty folder, a pattern that nothing fits, or images of several kinds.
     """
     if path.is_file():
-        return [path] if path.suffix.lower() in (*IMAGES, ".npz") else []
+        return [path] if path.suffix.lower() in (*IMAGES, ".npz") else [], []
     if path.is_dir():
         labels = sorted(path.glob("*.npz"), key=lambda file: (len(file.name), file.name))
-        return labels or find_images(path)[0]
-    return find_images(path)[0] if is_pattern(path) else []
+        return (labels, number_gaps(labels)) if labels else find_images(path)
+    return find_images(path) if is_pattern(path) else ([], [])
 
 
 def read_segments(path: Path) -> Segments:
     """Read one segmentation: whole numbers [H, W].
 
     Raises:
-        MediaError: the file cannot be read, or its colours are no numbers of segments.
+        MediaError: the file cannot be read, is of a lossy kind, or its colours are no numbers of segments.
     """
+    refuse_lossy_image(path)
     try:
         if path.suffix.lower() == ".npz":
             return _read_labels(path)
         if path.suffix.lower() == ".exr":
-            return _one_channel(np.rint(read_exr(path)[0]), path).astype(np.int64)
+            return one_channel(np.rint(read_exr(path).linear), path).astype(np.int64)
         with Image.open(path) as image:
             if image.mode.startswith("I;16") or image.mode not in ("P", "L", "I", "1"):
                 stored = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
                 image.load()  # finds damage, which OpenCV shows as black
                 if stored is not None:
-                    return _one_channel(stored, path)
-            return _one_channel(np.asarray(ImageOps.exif_transpose(image)), path)
+                    return one_channel(stored, path)
+            return one_channel(np.asarray(ImageOps.exif_transpose(image)), path)
     except (OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0].replace(str(path), "file")
         raise MediaError(f"{path}: expected a segmentation, could not read it ({reason}): export it again") from error
@@ -78,8 +83,12 @@ def _read_labels(path: Path) -> Segments:
     return np.asarray(stored)
 
 
-def _one_channel(stored: Segments, path: Path) -> Segments:
-    """Take the numbers [H, W] of an image [H, W] or [H, W, C], whose last channel of 2 or 4 is alpha."""
+def one_channel(stored: Segments, path: Path) -> Segments:
+    """Take the numbers [H, W] of an image [H, W] or [H, W, C], whose last channel of 2 or 4 is alpha.
+
+    Raises:
+        MediaError: the channels of colour differ.
+    """
     if stored.ndim == 2:
         return stored.astype(np.uint8) if stored.dtype == np.bool_ else stored
     first = stored[..., 0]

@@ -7,7 +7,7 @@ the input's own pixels (`carry`), write, and go on with the next window.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,49 +16,53 @@ import numpy.typing as npt
 
 from realmaster.errors import MediaError
 from realmaster.media.encode import Codec
-from realmaster.media.reader import open_clip
-from realmaster.media.writer import ClipWriter
 from realmaster.models.context_parallel import NoWriter, is_first, join_processes
 from realmaster.models.loading import Models, load_profile_models
-from realmaster.models.machine import check_device
 from realmaster.models.profiles import Profile, SamplingSettings, load_profile
 from realmaster.models.step_caches import step_caches
-from realmaster.pipelines.call import check_call, check_frames, sampling_of_call, warnings_of_call
+from realmaster.pipelines.call import (
+    OneAtATime,
+    check_call,
+    check_frames,
+    check_models,
+    check_paths,
+    check_seconds,
+    masks_of_call,
+    open_output,
+    open_render,
+    read_rate,
+    sampling_of_call,
+    settings_of_sampling,
+    warnings_of_call,
+    warnings_of_render,
+)
 from realmaster.pipelines.carry import Carrier
 from realmaster.pipelines.denoise import Mode
 from realmaster.pipelines.exposure import Exposure
-from realmaster.pipelines.protect import Weights, open_mask, split_ids
+from realmaster.pipelines.protect import Weights
 from realmaster.pipelines.sampling import Prompt, Stopwatch, TranslatedWindow, WindowSampler
 from realmaster.pipelines.sizes import resize
+from realmaster.pipelines.translation import Translation, as_rendered, timed
 from realmaster.pipelines.windows import Window, cut_windows
-from realmaster.types import ClipInfo, VideoShape
+from realmaster.types import VideoShape
+
+__all__ = ["Translation", "Translator"]
 
 Frames = npt.NDArray[np.uint8]
 Progress = Callable[[int, int | None], None]
 _REMEMBERED = 8  # prompts whose embeddings are kept: 4 MB each at full size
 
 
-@dataclass(frozen=True)
-class Translation:
-    """What was made, with which settings, and where the time went (seconds by stage)."""
-
-    output: Path
-    num_frames: int
-    info: ClipInfo
-    seconds: dict[str, float]
-    settings: dict[str, Any]
-    warnings: tuple[str, ...] = ()
-    truncated: str | None = None
-
-
 class Translator:
-    """A profile's models, ready to translate clips."""
+    """A profile's models, ready to translate clips, one at a time: a second thread waits for the first."""
 
     def __init__(self, profile: Profile, models: Models, *, mode: Mode, load_seconds: float = 0.0) -> None:
         """Use loaded models; `from_profile` loads them."""
         self.profile, self.models, self.mode, self.load_seconds = profile, models, mode, load_seconds
         self.texts: dict[tuple[str, str], Prompt] = {}
         self.warnings: tuple[str, ...] = ()
+        self.asked: dict[str, Any] = {}  # what `from_profile` chose the models by
+        self._one = OneAtATime()
 
     @classmethod
     def from_profile(
@@ -92,10 +96,9 @@ class Translator:
         """
         import torch
 
-        if device is not None:
-            check_device(device)
+        check_models(name, adapter=adapter, device=device, model_dir=model_dir, changes=changes)
         watch = Stopwatch()
-        profile = load_profile(name, model_dir=model_dir, changes=changes)
+        profile = load_profile(str(name), model_dir=model_dir, changes=changes)
         device = join_processes(profile.memory, device)
         with watch.stage("load"):
             models, mode = load_profile_models(
@@ -107,10 +110,19 @@ class Translator:
                 clip=clip,
             )
         translator = cls(profile, models, mode=mode, load_seconds=watch.seconds["load"])
+        translator.asked = {
+            "profile": str(name),
+            "adapter": None if adapter is None else str(adapter),
+            "model_dir": None if model_dir is None else str(model_dir),
+            "changes": {
+                **(changes or {}),
+                **({} if dtype is None else {"memory.dtype": str(dtype).removeprefix("torch.")}),
+            },
+        }
         if adapter is None and profile.adapter_path is None and profile.checkpoint.hub is not None:
             translator.warnings = (
                 f"no adapter given: {profile.name} was never taught to read a render; train one with "
-                "`realmaster train`, or give one with --adapter",
+                "`realmaster train`, or give one (--adapter, in Python adapter=)",
             )
         return translator
 
@@ -129,15 +141,18 @@ class Translator:
         protect: str | Path | None = None,
         start_seconds: float = 0.0,
         duration_seconds: float | None = None,
+        fps: Fraction | float | str | None = None,
         codec: Codec = "h264",
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Translation:
         """Translate a clip file or image folder into `output`, at the input's size, rate and length, with its sound.
 
+        Where images become images, they keep their numbers. Strength 0 copies the input without asking the model.
+
         Args:
             clip: anything `realmaster.media.reader.open_clip` reads.
-            output: written under a temporary name and renamed when whole.
+            output: written under a temporary name and renamed when whole; a pattern of images writes into its folder.
             prompt: what to see, above all the weather; empty leaves it to the render.
             negative_prompt: what guidance leads away from; acts where guidance_scale is not 1; None is the profile's.
             num_inference_steps: denoising steps; None takes the profile's.
@@ -150,42 +165,39 @@ class Translator:
                 a clip, or a folder of images or of this project's labels.
             start_seconds: where to begin.
             duration_seconds: how much to translate; None goes to the end.
+            fps: images a second, of images only: 24, 23.976 (which means 24000/1001), "30000/1001"; None is 16.
             codec: as `realmaster.media.writer.ClipWriter` takes it.
             overwrite: whether an existing output may be replaced.
-            progress: called with the frames done and their total (None where unknown).
+            progress: called with the frames done and their total (None where unknown); it may not translate itself.
 
         Raises:
             MediaError: the clip or mask cannot be read. OutputError: the output cannot be written.
             ConfigError: a setting is out of bounds. NumericalError: the model failed.
         """
-        check_call(prompt=prompt, negative_prompt=negative_prompt, seed=seed, strength=strength)
+        seed, strength = check_call(prompt=prompt, negative_prompt=negative_prompt, seed=seed, strength=strength)
+        start_seconds, duration_seconds = check_seconds(start_seconds, duration_seconds)
+        check_paths(clip=clip, output=output)
+        check_paths(optional=True, protect=protect)
+        rate = None if fps is None else read_rate(fps)
         sampling = sampling_of_call(
             self.profile, num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt
         )
         noted = (*self.warnings, *warnings_of_call(sampling, negative_prompt))
         negative_prompt = sampling.negative_prompt
         noted += (*self.models.tell_cuts(prompt, negative_prompt),)
-        watch = Stopwatch({"load": self.load_seconds})
-        self.load_seconds = 0.0
-        with open_clip(clip, start_seconds=start_seconds, duration_seconds=duration_seconds) as reader:
+        with (
+            self._one.turn(),
+            open_render(clip, start_seconds=start_seconds, duration_seconds=duration_seconds, fps=rate) as reader,
+        ):
+            watch = Stopwatch({"load": self.load_seconds})
+            self.load_seconds = 0.0
             info = reader.info
-            masks = None
-            if protect is not None:
-                masks = open_mask(
-                    protect,
-                    width=info.width,
-                    height=info.height,
-                    frame_rate=info.frame_rate,
-                    start_seconds=start_seconds,
-                )
-            writer = ClipWriter(
-                output, info, codec=codec, audio_from=clip if info.has_audio else None,
-                audio_start_seconds=start_seconds, overwrite=overwrite,
-                inputs=() if protect is None else (split_ids(protect)[0],),
-            ) if is_first() else NoWriter()  # fmt: skip
+            masks = None if protect is None else masks_of_call(protect, info, start_seconds)
+            asked = output, codec, overwrite
+            writer = open_output(*asked, clip, reader, protect, start_seconds) if is_first() else NoWriter()
             done = 0
             with writer:
-                chunks = _timed(reader.chunks(self.profile.window.num_frames), watch)
+                chunks = timed(reader.chunks(self.profile.window.num_frames), watch)
                 for frames in self._translate_stream(
                     chunks, prompt, negative_prompt, sampling, seed, strength, masks, watch
                 ):
@@ -195,24 +207,26 @@ class Translator:
                     if progress is not None:
                         progress(done, info.num_frames)
                 if done == 0:
-                    raise MediaError(f"{clip}: expected frames, found none: check the clip and --start")
+                    raise MediaError(f"{clip}: expected frames, found none: check the clip and where to start")
                 with watch.stage("write"):
                     writer.close()
-            warnings = (*noted, *reader.warnings, *(masks.warnings if masks else ()), *writer.warnings)
+            warnings = (*noted, *warnings_of_render(reader, codec=codec), *(masks.warnings if masks else ()))
+            warnings += (*writer.warnings,)
             truncated = reader.truncated
         settings = {
+            "input": str(clip),
+            "output": str(output),
             "profile": self.profile.name,
+            **self.asked,
             "reference": self.mode,
             "prompt": prompt,
-            "negative_prompt": negative_prompt,
-            "num_inference_steps": sampling.num_inference_steps,
-            "guidance_scale": sampling.guidance_scale,
-            **({} if sampling.guidance_scale_2 is None else {"guidance_scale_2": sampling.guidance_scale_2}),
+            **settings_of_sampling(sampling),
             "seed": seed,
             "strength": strength,
             "protect": None if protect is None else str(protect),
             "start_seconds": start_seconds,
             "duration_seconds": duration_seconds,
+            "fps": None if rate is None else str(rate),
             "codec": codec,
             "device": str(self.models.device),
         }
@@ -232,14 +246,15 @@ class Translator:
     ) -> Frames:
         """Translate frames in memory: uint8 [F, H, W, 3] to the same shape. Arguments as in `translate`."""
         check_frames(frames)
-        check_call(prompt=prompt, negative_prompt=negative_prompt, seed=seed, strength=strength)
+        seed, strength = check_call(prompt=prompt, negative_prompt=negative_prompt, seed=seed, strength=strength)
         sampling = sampling_of_call(
             self.profile, num_inference_steps, guidance_scale, guidance_scale_2, negative_prompt
         )
-        stream = self._translate_stream(
-            iter([frames]), prompt, sampling.negative_prompt, sampling, seed, strength, None, Stopwatch()
-        )
-        return np.concatenate(list(stream))
+        with self._one.turn():
+            stream = self._translate_stream(
+                iter([frames]), prompt, sampling.negative_prompt, sampling, seed, strength, None, Stopwatch()
+            )
+            return np.concatenate(list(stream))
 
     def _translate_stream(
         self,
@@ -253,6 +268,9 @@ class Translator:
         watch: Stopwatch,
     ) -> Iterator[Frames]:
         """Translate a stream of chunks [n, H, W, 3] window by window; memory holds one window, whatever the length."""
+        if strength == 0:
+            yield from as_rendered(chunks, masks)
+            return
         profile = self.profile
         sampler = WindowSampler(
             self.models,
@@ -298,13 +316,3 @@ class Translator:
             small = Exposure.of(small, self.profile.transfer).expose(small)
         held = before if window.num_held else None
         return sampler.translate(small, text, watch, held=held, num_held=window.num_held)
-
-
-def _timed(chunks: Iterator[Frames], watch: Stopwatch) -> Iterator[Frames]:
-    """Pass chunks on and count the time of reading them."""
-    while True:
-        with watch.stage("read"):
-            chunk = next(chunks, None)
-        if chunk is None:
-            return
-        yield chunk

@@ -43,5 +43,5 @@ def render_demo(output: str | Path, *, overwrite: bool = False) -> Path:
     with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".demo-") as folder:
         with Processes() as processes:
             processes.render(DEMO, Path(folder))
-        put_in_place(Path(folder) / "engine.mp4", path)
+        put_in_place(Path(folder) / "engine.mp4", path, overwrite=overwrite)
     return path

@@ -20,14 +20,29 @@
     const box = stage.getBoundingClientRect();
     moveTo((100 * (event.clientX - box.left)) / box.width);
   };
-  stage.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+  let finger = null; // a finger that may still be scrolling the page: only what goes across moves the divide
+  let held = null; // the pointer that moves the divide
+  const seize = (event) => {
+    finger = null;
+    held = event.pointerId;
     stage.setPointerCapture(event.pointerId);
     divide.focus({ preventScroll: true });
     follow(event);
+  };
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    if (event.pointerType === "touch") finger = { id: event.pointerId, x: event.clientX, y: event.clientY };
+    else seize(event);
   });
+  ["pointerup", "pointercancel"].forEach((name) => stage.addEventListener(name, () => { finger = held = null; }));
   stage.addEventListener("mousedown", (event) => event.preventDefault()); // or the focus would leave the divide again
-  stage.addEventListener("pointermove", (event) => { if (stage.hasPointerCapture(event.pointerId)) follow(event); });
+  stage.addEventListener("pointermove", (event) => {
+    if (finger && finger.id === event.pointerId) {
+      const across = Math.abs(event.clientX - finger.x), along = Math.abs(event.clientY - finger.y);
+      if (across > 8 && across > along) seize(event);
+      else if (along > 8) finger = null;
+    } else if (event.pointerId === held) follow(event);
+  });
   divide.addEventListener("keydown", (event) => {
     const step = event.shiftKey ? 10 : 2;
     const to = { ArrowLeft: position - step, ArrowDown: position - step, ArrowRight: position + step, ArrowUp: position + step,
