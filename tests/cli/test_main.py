@@ -170,18 +170,24 @@ WAITING = (
 )
 
 
+def start(program: Path, number: signal.Signals) -> subprocess.Popen[str]:
+    """Run a program until it is ready; a job in the background is born deaf to Ctrl-C, this one is not."""
+    process = subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_program_dies_of_the_signal_that_ended_it_after_all_is_cleaned(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     program = tmp_path / "program.py"
     program.write_text(WAITING)
-    process = subprocess.Popen(
-        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a job in the background is born deaf to Ctrl-C
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    process = start(program, number)
     time.sleep(0.1)
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
@@ -231,12 +237,7 @@ def test_a_signal_ends_the_command_through_its_clean_up(tmp_path: Path, number: 
         "m.LazyGroup.get_command = lambda *_: wait\n"
         "sys.exit(m.main(['translate']))\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a job in the background is born deaf to Ctrl-C
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    process = start(program, number)
     time.sleep(0.1)
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=30)

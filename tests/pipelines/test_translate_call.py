@@ -16,18 +16,6 @@ from realmaster.pipelines.translate import Translator
 from realmaster.types import ClipInfo
 
 
-@pytest.fixture(scope="module")
-def translator() -> Translator:
-    return Translator.from_profile("nano", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def frames() -> np.ndarray:
-    generator = np.random.default_rng(0)
-    still = np.kron(generator.integers(30, 220, (9, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    return np.stack([np.roll(still, 2 * shift, axis=1) for shift in range(15)])
-
-
 def write(path: Path, frames: np.ndarray) -> Path:
     with ClipWriter(path, ClipInfo(frames.shape[2], frames.shape[1], Fraction(16)), codec="lossless") as writer:
         writer.write(frames)

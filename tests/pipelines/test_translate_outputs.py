@@ -17,11 +17,6 @@ from realmaster.pipelines.translate import Translator
 from sample_clips import count_frames, write_clip
 
 
-@pytest.fixture(scope="module")
-def translator() -> Translator:
-    return Translator.from_profile("nano", device="cpu")
-
-
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     return write_clip(tmp_path / "clip.mp4", num_frames=3)
