@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -78,8 +79,13 @@ def test_both_readings_cost_what_torch_counts_while_they_are_computed(scale: int
 
 def peak_on_the_cpu(call: Callable[[], Any]) -> int:
     """The most that torch's own allocator held at once, by its own record of every allocation."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        call()
+    gc.collect()
+    gc.disable()  # what an earlier call left in cycles would be counted as given back by this one
+    try:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            call()
+    finally:
+        gc.enable()
     live = peak = 0
     for event in record.profiler.kineto_results.events():
         if event.name() == "[memory]":

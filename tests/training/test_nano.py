@@ -33,6 +33,7 @@ RECIPE = {
     "autoencoder": {"loop": LOOP, "size": 16, "num_frames": (5,)},
     "base": FLOW | {"num_latent_frames": (2,)},
     "reference": FLOW | {"num_latent_frames": (2,)},
+    "teacher": {"loop": LOOP, "batch_size": 2, "widths": (16, 16)},
     "lora": {"rank": 4, "flow": FLOW | {"num_latent_frames": (2,)}},
     "editor": {"rank": 4, "flow": FLOW | {"num_latent_frames": (1,)}},
     "vace": {"layers": (0, 1), "flow": FLOW | {"num_latent_frames": (1, 2)}},

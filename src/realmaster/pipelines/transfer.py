@@ -123,7 +123,7 @@ def _apply(
     """Apply to each pixel of a strip [n, W, 3] the map of its luma at row y [n] and column x [W] of a luma's cells."""
     one = np.dstack([strip, np.zeros(strip.shape[:2], dtype=np.uint8)]).astype(np.float32)
     one[..., 3] = 255 / gain
-    light = strip @ _LUMA
+    light = _light(one)
     luma = np.minimum(light * np.float32(gain * (lumas - 1) / 255), np.float32(lumas - 1))
     below = np.clip(luma.astype(np.int32), 0, lumas - 2)
     rows = len(maps[0]) // lumas
@@ -151,7 +151,7 @@ def _sums(guide: Frame, translated: Frame, settings: TransferSettings) -> Image:
         [(ones[..., :, None] * ones[..., None, :])[..., *_UPPER],
          (ones[..., :, None] * y[..., None, :]).reshape(height, width, 12)], axis=2,
     )  # fmt: skip
-    luma = (x @ _LUMA) * (settings.lumas - 1)
+    luma = _light(x) * (settings.lumas - 1)
     shares = [np.clip(1 - np.abs(luma - level), 0, 1)[..., None] for level in range(settings.lumas)]
     return np.stack(
         [
@@ -161,22 +161,30 @@ def _sums(guide: Frame, translated: Frame, settings: TransferSettings) -> Image:
     )
 
 
+def _light(colours: npt.NDArray[Any]) -> Image:
+    """Weigh colours [H, W, 3 or 4] to luma [H, W]; numpy's `@` would round by the number of threads."""
+    weights = np.zeros((1, colours.shape[2]), dtype=np.float32)
+    weights[0, :3] = _LUMA
+    return cv2.transform(colours, weights).reshape(colours.shape[:2])
+
+
 def _solve(sums: Image, epsilon: float) -> Image:
     """Fit the maps of a grid [L, R, C, 3, 4] to its sums [L, R, C, 22], each cell looking around it."""
     whole = sums.mean(axis=(0, 1, 2), dtype=np.float32)
     sums = _blur(sums, *_NEAR) + _FAR_SHARE * _blur(sums, *_FAR) + _FAR_SHARE**2 * whole
-    means = sums / sums[..., 9:10]  # the tenth product is 1: how many pixels
-    squares = np.empty((*sums.shape[:3], 4, 4), dtype=np.float32)
+    means = sums.astype(np.float64) / sums[..., 9:10]  # the tenth product is 1: how many pixels
+    squares = np.empty((*sums.shape[:3], 4, 4))  # float64: variances are small differences, and so may epsilon be
     squares[..., *_UPPER] = squares[..., *_UPPER[::-1]] = means[..., :10]
     cross = means[..., 10:].reshape(*sums.shape[:3], 4, 3)
     mean_x, mean_y = squares[..., 3, :3], cross[..., 3, :]
     covariance = squares[..., :3, :3] - mean_x[..., :, None] * mean_x[..., None, :]
     cross = cross[..., :3, :] - mean_x[..., :, None] * mean_y[..., None, :]
     light = np.clip((mean_y.mean(axis=-1) + _DARK) / (mean_x.mean(axis=-1) + _DARK), *_LIGHT)
-    ridge = epsilon * (_HUE * np.eye(3, dtype=np.float32) + np.float32((1 - _HUE) / 3))
+    ridge = epsilon * (_HUE * np.eye(3) + (1 - _HUE) / 3)
     gains = np.linalg.solve(covariance + ridge, cross + light[..., None, None] * ridge)  # [L, R, C, in, out]
     offsets = mean_y - np.einsum("lrci,lrcio->lrco", mean_x, gains)
-    return np.ascontiguousarray(np.concatenate([gains, offsets[..., None, :]], axis=-2).swapaxes(-1, -2))
+    maps = np.concatenate([gains, offsets[..., None, :]], axis=-2).swapaxes(-1, -2)
+    return np.ascontiguousarray(maps, dtype=np.float32)
 
 
 def _blur(sums: Image, cells: float, lumas: float) -> Image:
@@ -188,7 +196,7 @@ def _blur(sums: Image, cells: float, lumas: float) -> Image:
     blurred = np.stack([_by_four(level, over_place) for level in sums])
     levels = np.arange(len(sums), dtype=np.float32)
     kernel = np.exp(-0.5 * ((levels[:, None] - levels) / lumas) ** 2)
-    return np.tensordot(kernel / kernel.sum(axis=1, keepdims=True), blurred, 1)
+    return np.einsum("ml,lrck->mrck", kernel / kernel.sum(axis=1, keepdims=True), blurred)
 
 
 def _by_four(picture: Image, change: Callable[[Image], Any]) -> Image:

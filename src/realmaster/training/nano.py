@@ -24,6 +24,7 @@ from realmaster.training.captions import all_captions
 from realmaster.training.initialise import start_reading
 from realmaster.training.latents import PoolSettings
 from realmaster.training.loop import LoopSettings
+from realmaster.training.teacher import TeacherSettings, taught, train_teacher
 from realmaster.training.transformer import FlowSettings, train_base, train_reference
 from realmaster.training.vace import VaceSettings, train_vace
 
@@ -59,6 +60,9 @@ class NanoRecipe(Settings):
     autoencoder: AutoencoderSettings = AutoencoderSettings()
     base: FlowSettings = FlowSettings()
     reference: FlowSettings = FlowSettings(loop=LoopSettings(num_steps=20_000, learning_rate=1e-3))
+    teacher: TeacherSettings | None = Field(
+        TeacherSettings(), description="a convolutional net that the reference step learns from; null: the truth alone"
+    )
     lora: LoraSettings = LoraSettings()
     editor: LoraSettings = LoraSettings(
         flow=FlowSettings(
@@ -85,7 +89,7 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
     parts = output / "nano"
     wanted = {part for part in only or PARTS if not (parts / PARTS[part]).exists()}
     device = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    kept, _ = hold_out(load_pairs(folders, "train"))  # the test split is never looked at
+    kept, held_out = hold_out(load_pairs(folders, "train"))  # the test split is never looked at
     both_looks = kept + crossed(kept) if recipe.cross_scenes else kept
     small, small_held_out = hold_out(load_pairs(folders, "train", size=recipe.size))
     if "autoencoder" in wanted:
@@ -107,7 +111,11 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
     if "reference" in wanted:
         models = load_parts(parts, device=device)
         models.transformer.requires_grad_(True)
-        train_reference(models, both_looks, small_held_out, output / "reference", recipe.reference)
+        learnt = both_looks
+        if recipe.teacher is not None:
+            teacher = train_teacher(both_looks, held_out, output / "teacher", recipe.teacher, device=device)
+            learnt = taught(teacher, both_looks, recipe.teacher.share)
+        train_reference(models, learnt, small_held_out, output / "reference", recipe.reference)
         _save(models.transformer, parts / "transformer_reference")
     if "lora" in wanted:
         _train_lora(parts, both_looks, small_held_out, output, "lora", recipe.lora, device=device)
