@@ -56,6 +56,16 @@ def test_a_colour_chart_survives_h264_within_2_levels(tmp_path):
     assert inner.max() <= 2
 
 
+def test_the_same_frames_give_the_same_bytes_however_often_they_are_written(tmp_path, checkout):
+    street = checkout / "assets/demo/street.mp4"
+    if not street.exists():
+        pytest.skip("the demo's clip is not part of the source distribution")
+    with open_clip(street) as clip:
+        frames = next(clip.chunks(20))
+    files = {write(tmp_path / f"{i}.mp4", frames).read_bytes() for i in range(4)}
+    assert len(files) == 1  # x264's macroblock trees made four files of them
+
+
 @pytest.mark.parametrize("codec", ["prores", "prores4444"])
 def test_a_colour_chart_survives_prores_within_2_levels(tmp_path, codec):
     frames = np.repeat(chart(96, 128, patch=32)[None], 3, axis=0)
