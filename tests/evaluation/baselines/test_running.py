@@ -22,9 +22,11 @@ from realmaster.evaluation.baselines.grid import MethodGrid, at_rate, on_grid
 from realmaster.evaluation.baselines.registry import BUILT_IN, list_baselines, make_baseline
 from realmaster.evaluation.baselines.run import check_name, run_baseline
 from realmaster.evaluation.comparison_settings import ClipSettings, Scene, list_scenes
+from realmaster.models import profiles
 from sample_clips import frames_of, scene
 
 Frames = npt.NDArray[np.uint8]
+PROFILES = Path(profiles.__file__).parent / "profiles"
 
 
 class DarkSettings(BaselineSettings):
@@ -119,6 +121,18 @@ def test_a_render_that_changed_is_made_again_and_other_weights_are_noticed(
     first = make_baseline("realmaster", {"adapter": adapter}).describe()
     adapter.write_bytes(b"two")
     assert make_baseline("realmaster", {"adapter": adapter}).describe() != first
+
+
+@pytest.mark.parametrize("method", ["realmaster", "sdedit", "pipeline"])
+def test_a_profile_that_was_edited_is_noticed(method: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    text = (PROFILES / "nano.yaml").read_text().replace("folder: weights", f"folder: {PROFILES}/../weights")
+    own.write_text(text)
+    first = make_baseline(method, {"profile": str(own)}).describe()
+    own.write_text(f"# the same\n{text}")
+    assert make_baseline(method, {"profile": str(own)}).describe() == first
+    own.write_text(text.replace("shift: 3.0", "shift: 2.0"))
+    assert make_baseline(method, {"profile": str(own)}).describe() != first
 
 
 def test_one_clip_that_cannot_be_made_leaves_the_others(

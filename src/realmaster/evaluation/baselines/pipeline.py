@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from realmaster.evaluation.baselines.baseline import Baseline, Frames, RenderedClip
 from realmaster.evaluation.baselines.realmaster import ProfileSettings, lacking_weights
+from realmaster.evaluation.baselines.weights import digest_of_settings
 from realmaster.evaluation.metrics.metric import Requirement
 from realmaster.models.identity import identify_weights
 from realmaster.models.profiles import Profile, load_profile
@@ -61,11 +62,12 @@ class Pipeline(Baseline[PipelineSettings]):
         )
 
     def describe(self) -> dict[str, Any]:
-        """Name the weights of propagator and editor."""
-        editor = self._edits_itself
+        """Name weights and settings of propagator and editor."""
+        editor, propagator = self._edits_itself, self._part("vace")
         return {
-            "weights": identify_weights(self._part("vace")),
-            **({} if editor is None else {"editor": identify_weights(editor)}),
+            "weights": identify_weights(propagator),
+            "profile": digest_of_settings(propagator),
+            **({} if editor is None else {"editor": [identify_weights(editor), digest_of_settings(editor)]}),
         }
 
     def translate(self, clip: RenderedClip) -> Frames:

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from realmaster.errors import MissingWeightsError
 from realmaster.evaluation.baselines.baseline import Baseline, BaselineSettings, Frames, RenderedClip
-from realmaster.evaluation.baselines.weights import digest_of
+from realmaster.evaluation.baselines.weights import digest_of, digest_of_settings
 from realmaster.evaluation.metrics.metric import Requirement
 from realmaster.models.checkpoint import check_parts
 from realmaster.models.profiles import Profile, load_profile, missing_remedy
@@ -64,10 +64,11 @@ class RealMaster(Baseline[RealMasterSettings]):
         return lacking_weights(self._profile, self.settings.adapter)
 
     def describe(self) -> dict[str, Any]:
-        """Name the weights, and the adapter's."""
+        """Name the weights, the profile's settings, and the adapter."""
         adapter = self.settings.adapter
         return {
             "weights": digest_of(self._profile.folder),
+            "profile": digest_of_settings(self._profile),
             **({} if adapter is None else {"adapter": digest_of(adapter)}),
         }
 

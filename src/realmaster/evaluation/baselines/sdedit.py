@@ -19,7 +19,7 @@ from realmaster.errors import NumericalError
 from realmaster.evaluation.baselines.baseline import Baseline, Frames, RenderedClip
 from realmaster.evaluation.baselines.grid import MethodGrid, on_grid
 from realmaster.evaluation.baselines.realmaster import ProfileSettings, lacking_weights
-from realmaster.evaluation.baselines.weights import digest_of
+from realmaster.evaluation.baselines.weights import digest_of, digest_of_settings
 from realmaster.evaluation.metrics.metric import Requirement
 from realmaster.models.loading import Models, load_profile_models
 from realmaster.models.profiles import Profile
@@ -52,8 +52,8 @@ class SDEdit(Baseline[SDEditSettings]):
         return lacking_weights(self._profile)
 
     def describe(self) -> dict[str, Any]:
-        """Name the base's weights."""
-        return {"weights": digest_of(self._profile.folder)}
+        """Name the base's weights and the profile's settings."""
+        return {"weights": digest_of(self._profile.folder), "profile": digest_of_settings(self._profile)}
 
     def translate(self, clip: RenderedClip) -> Frames:
         """Noise and denoise, part by part."""

@@ -1,4 +1,5 @@
-"""Name weights by their content (large files by size and age), so that a clip made with others is made again.
+"""Name weights by their content (large files by size and age) and a profile by its settings, so that a clip made with
+others is made again.
 
 Separate because every method with weights writes this into its clips' records, and none may load them for it.
 """
@@ -8,6 +9,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from realmaster.models.profiles import Profile
+
+_NO_EFFECT = {"name", "purpose", "checkpoint", "editor", "propagation"}  # the checkpoint is named by what is in it
 _SMALL = 64 * 2**20  # bytes of a file that is read; of a larger one the first megabyte, the size and the time
 _ASKED = (".safetensors", ".json")
 
@@ -28,3 +32,8 @@ def digest_of(path: Path) -> str:
             else:
                 digest.update(f"{status.st_size} {status.st_mtime_ns}".encode() + stream.read(2**20))
     return digest.hexdigest()[:16]
+
+
+def digest_of_settings(profile: Profile) -> str:
+    """Name what a profile says of how its models are used: 16 hexadecimal digits."""
+    return hashlib.sha256(profile.model_dump_json(exclude=_NO_EFFECT).encode()).hexdigest()[:16]
