@@ -27,9 +27,9 @@ def test_not_enough_memory_is_one_line_with_the_plan_s_numbers(realmaster: Any, 
     said = realmaster("plan", clip, "--memory", "0.1", "--tflops", "1")
     assert said.code == 2
     assert said.err.count("\n") == 1
-    assert "expected 0.6 GB on cuda" in said.err
+    assert "expected 0.7 GB on cuda" in said.err
     assert "it has 0.1" in said.err
-    assert said.out.startswith("nano cannot run so on cuda: it takes 0.6 GB of memory, there are 0.1 GB.\n")
+    assert said.out.startswith("nano cannot run so on cuda: it takes 0.7 GB of memory, there are 0.1 GB.\n")
     assert "windows" in said.out
 
 

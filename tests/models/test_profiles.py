@@ -139,7 +139,10 @@ def test_what_makes_pairs_is_a_part_of_every_profile_and_a_profile_itself(name: 
     assert vace.checkpoint == whole.propagation.checkpoint
     assert vace.sampling == whole.propagation.sampling
     assert vace.window.num_frames == whole.propagation.num_frames
-    assert vace.size == whole.size
+    assert editor.size == (whole.editor.size or whole.size)
+    assert vace.size == (whole.propagation.size or whole.size)
+    resized = load_profile(f"{name}/vace", changes={"propagation.size": {"height": 64, "width": 112}})
+    assert (resized.size.height, resized.size.width) == (64, 112)
 
 
 def test_a_part_s_weights_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:

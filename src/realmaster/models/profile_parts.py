@@ -175,6 +175,7 @@ class EditorSettings(Settings):
     few_step: FewStepSettings = FewStepSettings()
     loras: tuple[LoraFile, ...] = Field((), description="qwen: LoRAs for the style, laid over each other")
     instruction: str = Field("{prompt}", description="what the editor is told; {prompt} is the clip's own prompt")
+    size: SizeSettings | None = Field(None, description="in_context: at which it works; None is the profile's")
     num_pixels: int = Field(1024 * 1024, ge=32 * 32, description="qwen: pixels at which it works; trained with 1024^2")
     memory: MemorySettings = MemorySettings()
 
@@ -196,4 +197,5 @@ class PropagationSettings(Settings):
     sampling: SamplingSettings
     num_frames: int = Field(ge=5, description="frames made at once, 1 modulo the time stride; longer clips are chained")
     conditioning_scale: float = Field(1.0, gt=0, le=2, description="weight of the control branch")
+    size: SizeSettings | None = Field(None, description="at which it works; None is the profile's")
     memory: MemorySettings = MemorySettings()

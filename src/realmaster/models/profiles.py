@@ -150,7 +150,7 @@ class Profile(Settings):
         return type(self).from_mapping(values, source=source)
 
     def part(self, part: str) -> Profile:
-        """Make a profile of the part "editor" or "vace": this one's sizes and prompts, that part's models and sampling.
+        """Make a profile of the part "editor" or "vace": this one's prompts, that part's models, size and sampling.
 
         Raises:
             ConfigError: the profile has no such part.
@@ -163,6 +163,7 @@ class Profile(Settings):
             )
         changes: dict[str, Any] = {"name": f"{self.name}/{part}", "few_step": FewStepSettings()}
         changes |= {name: getattr(settings, name) for name in ("checkpoint", "sampling", "memory")}
+        changes["size"] = settings.size or self.size
         if isinstance(settings, EditorSettings):
             changes["few_step"] = settings.few_step
         else:

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 
 from realmaster.config import Settings
-from realmaster.data.frames import Pair, load_pairs
+from realmaster.data.frames import Pair, fit, load_pairs
 from realmaster.models.adapter import AdapterMetadata, add_lora, save_adapter
 from realmaster.models.loading import Models, load_parts
 from realmaster.models.nano import NanoSizes
@@ -51,7 +51,9 @@ class LoraSettings(Settings):
 class NanoRecipe(Settings):
     """Everything `realmaster nano train` does, in order."""
 
-    size: tuple[int, int] = Field((72, 128), description="height and width in pixels at which nano works")
+    size: tuple[int, int] = Field(
+        (72, 128), description="height and width in pixels of what is shown to the autoencoder"
+    )
     device: str = Field("auto", description="cpu, cuda, or auto: the fastest there is")
     cross_scenes: bool = Field(
         True, description="train each render with the photographs of its scene in other weathers too; geometry agrees"
@@ -59,7 +61,10 @@ class NanoRecipe(Settings):
     sizes: NanoSizes = NanoSizes()
     autoencoder: AutoencoderSettings = AutoencoderSettings()
     base: FlowSettings = FlowSettings()
-    reference: FlowSettings = FlowSettings(loop=LoopSettings(num_steps=20_000, learning_rate=1e-3))
+    reference: FlowSettings = FlowSettings(
+        loop=LoopSettings(num_steps=20_000, learning_rate=1e-3),
+        pool=PoolSettings(height=96, width=176, zoom=(0.7, 1.1)),  # the size at which nano translates
+    )
     teacher: TeacherSettings | None = Field(
         TeacherSettings(), description="a convolutional net that the reference step learns from; null: the truth alone"
     )
@@ -115,7 +120,9 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
         if recipe.teacher is not None:
             teacher = train_teacher(both_looks, held_out, output / "teacher", recipe.teacher, device=device)
             learnt = taught(teacher, both_looks, recipe.teacher.share)
-        train_reference(models, learnt, small_held_out, output / "reference", recipe.reference)
+        seen = recipe.reference.pool.height, recipe.reference.pool.width
+        shown = [replace(pair, engine=fit(pair.engine, seen), camera=fit(pair.camera, seen)) for pair in held_out]
+        train_reference(models, learnt, shown, output / "reference", recipe.reference)
         _save(models.transformer, parts / "transformer_reference")
     if "lora" in wanted:
         _train_lora(parts, both_looks, small_held_out, output, "lora", recipe.lora, device=device)
