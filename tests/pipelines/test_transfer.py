@@ -107,6 +107,30 @@ def test_a_change_stays_on_the_surface_it_was_made_for() -> None:
     assert np.abs(out[:, beside] - wide[:, view][:, beside]).mean() < 10  # left behind on the screen: up to 50
 
 
+def test_a_shade_that_no_luma_tells_moves_with_its_wall() -> None:
+    wall = np.random.default_rng(4).integers(90, 150, (24, 70, 3), dtype=np.uint8)
+    wall = cv2.resize(wall, (280, 96), interpolation=cv2.INTER_CUBIC)
+    shaded = wall.copy()
+    shaded[:, 60:120] //= 2
+    fit = SteadyFit(TransferSettings(steadiness=0.95))
+    for index in range(13):  # the camera turns
+        view = slice(6 * index, 6 * index + 160)
+        maps = fit.fit(wall[:, view], wall[:, view], shaded[:, view])
+    out = apply_change(wall[:, view], maps).astype(int)
+    assert np.abs(out - shaded[:, view]).mean() < 8  # left behind on the screen: 30
+
+
+def test_a_moving_camera_brings_no_tint() -> None:
+    wall = np.random.default_rng(5).integers(60, 200, (32, 100), dtype=np.uint8)
+    wall = np.dstack([cv2.resize(wall, (280, 96), interpolation=cv2.INTER_CUBIC)] * 3)
+    fit = SteadyFit(TransferSettings(steadiness=0.95))
+    for index in range(13):
+        view = cv2.warpAffine(wall, np.array([[1, 0, -2.3 * index], [0, 1, 0]]), (160, 96))
+        maps = fit.fit(view, view, cv2.add(view, (30, 30, 30, 0)))
+    out = apply_change(view, maps).astype(int)
+    assert (out.max(axis=2) - out.min(axis=2)).max() <= 1  # 4 where the sums of a cell are not all moved alike
+
+
 def test_a_change_ends_at_an_edge_that_the_model_is_too_small_to_show() -> None:
     frame = np.full((96, 160, 3), 60, dtype=np.uint8)
     frame[:, 83:] = 200

@@ -10,7 +10,8 @@ What was measured (docs/findings.md): a grid beats a guided filter, whose window
 optical flow to be steadied. Where a cell is flat the fit leans towards the input's own contrast, scaled as its light
 is, not towards none: a model that blurs must not take the texture away. The guide is the input after the same
 autoencoder as the translation, so that both are equally blurred: fitted on the sharp input the gains would shrink. And
-the fit is in display codes, not in linear light: it keeps 0.3 dB and 0.01 SSIM more.
+the fit is in display codes, not in linear light: it keeps 0.3 dB and 0.01 SSIM more. What earlier frames have said
+moves with the picture: light that stayed in its place would lag behind a moving camera.
 
 Letters: H, W of the input; h, w of the model; L lumas, R rows and C columns of the grid.
 """
@@ -24,6 +25,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from realmaster.media.motion import can_flow, follow, registration
 from realmaster.models.profiles import TransferSettings
 
 Image = npt.NDArray[np.float32]
@@ -46,8 +48,8 @@ _UPPER = np.triu_indices(4)
 class SteadyFit:
     """Fit frame after frame over all frames so far, the older the less: light that changes slowly cannot flicker.
 
-    Each frame counts `steadiness` times as much as the one after it. A cut (neighbouring renders that differ by more
-    than 30 levels in the mean) starts afresh.
+    Each frame counts `steadiness` times as much as the one after it, and moves on to it along the render's optical
+    flow. A cut (neighbouring renders that differ by more than 30 levels in the mean) starts afresh.
     """
 
     def __init__(self, settings: TransferSettings) -> None:
@@ -77,7 +79,7 @@ class SteadyFit:
         """
         sums = np.float32(weight) * _sums(guide, translated, self.settings)
         if self.sums is not None and self.render is not None and not is_cut(self.render, render):
-            sums += np.float32(self.settings.steadiness) * (self.sums - sums)
+            sums += np.float32(self.settings.steadiness) * (_moved(self.sums, self.render, render) - sums)
         self.sums, self.render = sums, render
         return _solve(sums, self.settings.epsilon)
 
@@ -155,10 +157,22 @@ def _sums(guide: Frame, translated: Frame, settings: TransferSettings) -> Image:
     shares = [np.clip(1 - np.abs(luma - level), 0, 1)[..., None] for level in range(settings.lumas)]
     return np.stack(
         [
-            _by_four(products * share, lambda part: cv2.resize(part, size, interpolation=cv2.INTER_AREA))
+            _by_three(products * share, lambda part: cv2.resize(part, size, interpolation=cv2.INTER_AREA))
             for share in shares
         ]
     )
+
+
+def _moved(sums: Image, before: Frame, after: Frame) -> Image:
+    """Move the sums [L, R, C, 22] of one render, uint8 [h, w, 3], to where its surfaces are in the next one."""
+    height, width = after.shape[:2]
+    if not can_flow(height, width) or np.array_equal(before, after):
+        return sums
+    rows, columns = sums.shape[1:3]
+    flow = registration(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (after, before)))
+    cells = cv2.resize(flow, (columns, rows), interpolation=cv2.INTER_AREA)
+    cells *= np.array([columns / width, rows / height], dtype=np.float32)
+    return np.stack([_by_three(level, lambda part: follow(part, cells)) for level in sums])
 
 
 def _light(colours: npt.NDArray[Any]) -> Image:
@@ -193,12 +207,16 @@ def _blur(sums: Image, cells: float, lumas: float) -> Image:
     def over_place(part: Image) -> Image:
         return np.asarray(cv2.GaussianBlur(part, (0, 0), cells, borderType=cv2.BORDER_REPLICATE), dtype=np.float32)
 
-    blurred = np.stack([_by_four(level, over_place) for level in sums])
+    blurred = np.stack([_by_three(level, over_place) for level in sums])
     levels = np.arange(len(sums), dtype=np.float32)
     kernel = np.exp(-0.5 * ((levels[:, None] - levels) / lumas) ** 2)
     return np.einsum("ml,lrck->mrck", kernel / kernel.sum(axis=1, keepdims=True), blurred)
 
 
-def _by_four(picture: Image, change: Callable[[Image], Any]) -> Image:
-    """Change a picture [..., K] by at most four channels at a time, as many as OpenCV takes."""
-    return np.dstack([change(np.ascontiguousarray(picture[..., k : k + 4])) for k in range(0, picture.shape[2], 4)])
+def _by_three(picture: Image, change: Callable[[Image], Any]) -> Image:
+    """Change a picture [..., K] by three channels at a time and the last alone, K being a multiple of three and one.
+
+    OpenCV takes at most four, and OpenCV 5 looks places up more coarsely in two (`remap`) than in one, three or four:
+    sums that belong together would not be moved alike.
+    """
+    return np.dstack([change(np.ascontiguousarray(picture[..., k : k + 3])) for k in range(0, picture.shape[2], 3)])
