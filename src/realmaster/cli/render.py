@@ -94,6 +94,16 @@ class Names(click.ParamType):
 @click.option("--looks", type=Names(LOOKS), default="engine,camera", show_default=True, help="Looks to render.")
 @click.option("--passes", type=Names(LABELS), help="Ground truth to store: depth,normal,segmentation,flow,camera.")
 @click.option("--samples", type=click.IntRange(1, 4096), default=3, show_default=True, help="Paths of a camera pixel.")
+@click.option(
+    "--supersampling",
+    type=click.IntRange(1, 4),
+    default=2,
+    show_default=True,
+    help="The camera look is rendered this much larger, then reduced; 1 takes a quarter of the time.",
+)
+@click.option(
+    "--average-grades", is_flag=True, help="Camera look as the mean of all grades, without grain: to learn from."
+)
 @click.option("--keep-clear", is_flag=True, help="Move people and camera out of cars and walls: other clips by seed.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Clips rendered at a time.")
 @click.option("--demo", is_flag=True, help="Render the repository's demo clip into the file OUT instead.")
@@ -112,6 +122,8 @@ def command(
     looks: tuple[str, ...],
     passes: tuple[str, ...] | None,
     samples: int,
+    supersampling: int,
+    average_grades: bool,
     keep_clear: bool,
     workers: int,
     demo: bool,
@@ -151,6 +163,8 @@ def command(
             "looks": looks,
             "labels": passes or (),
             "samples": samples,
+            "supersampling": supersampling,
+            "average_grades": average_grades,
             "keep_clear": keep_clear,
         },
         source="the options",

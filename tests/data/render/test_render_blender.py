@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,23 @@ def test_the_same_seed_gives_the_same_pixels_in_both_looks(blender: None, assets
     np.testing.assert_array_equal(runs[0][1], runs[1][1])
     assert runs[0][0].shape == runs[0][1].shape == (2, HEIGHT, WIDTH, 3)
     assert np.abs(runs[0][0].astype(float) - runs[0][1]).mean() > 5  # the looks differ
+
+
+def test_the_average_of_the_grades_is_one_picture_whatever_the_seed_drew(blender: None, assets: Any) -> None:
+    from realmaster.data.render.film.light_rig import GRADES
+    from realmaster.data.render.film.shoot import film_camera
+    from realmaster.data.render.film.stage import build_stage
+
+    def film(grade: str, *, average: bool) -> np.ndarray:
+        stage = build_stage(clip(scene="room", seed=2000, num_frames=1, average_grades=average), "clear", *assets)
+        stage.builder.scene.render.threads_mode, stage.builder.scene.render.threads = "FIXED", 1
+        return next(film_camera(replace(stage, rig=replace(stage.rig, grade=grade)))).astype(float)
+
+    average, again = film(GRADES[0], average=True), film(GRADES[1], average=True)
+    np.testing.assert_array_equal(average, again)
+    graded = [film(grade, average=False) for grade in GRADES]
+    assert np.abs(average - np.mean(graded, axis=0)).mean() < 3  # lens and grain differ
+    assert min(np.abs(average - one).mean() for one in graded[:3]) > 1
 
 
 def test_a_set_is_rendered_by_processes_and_read_back_as_pairs(tmp_path: Path) -> None:

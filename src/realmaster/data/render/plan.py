@@ -104,6 +104,15 @@ def caption_of(clip: ClipSettings) -> str:
     return f"{SCENE_WORDS[clip.scene]}, {words[clip.camera_weather]}"
 
 
+def other_captions(caption: str, weather: str) -> dict[Weather, str]:
+    """Say a caption of this renderer in each other weather; nothing where it does not name its own."""
+    for words in (WEATHER_WORDS, ROOM_WEATHER_WORDS):
+        for own, said in words.items():
+            if own == weather and said in caption:
+                return {other: caption.replace(said, there) for other, there in words.items() if other != own}
+    return {}
+
+
 def row_of(clip: ClipSettings) -> dict[str, Any]:
     """Give a clip's row of the manifest; a look that was not rendered has no column."""
     name = clip_id(clip)

@@ -39,6 +39,10 @@ class PictureSettings(Settings):
     keep_clear: bool = Field(
         False, description="Move people and camera out of cars, walls and one another; changes what a seed shows."
     )
+    average_grades: bool = Field(
+        False,
+        description="The camera look as the mean of all grades, through a middling lens, without grain: to learn from.",
+    )
     supersampling: int = Field(2, ge=1, le=4, description="The camera look is rendered this much larger, then reduced.")
 
 

@@ -38,6 +38,11 @@ class Lens:
         grain = generator.uniform(0.003, 0.010) * (NIGHT_GRAIN if is_night else 1)
         return cls(float(bloom), float(vignette), float(grain), float(generator.uniform(0, 0.0008)))
 
+    @classmethod
+    def middling(cls) -> Lens:
+        """Give the mean of what may be drawn, without grain."""
+        return cls(bloom=0.095, vignette=0.18, grain=0.0, lateral_colour=0.0004)
+
 
 def reduce(frame: Frame, width: int, height: int) -> Frame:
     """Average a larger frame [H', W', 3] down in linear light to [height, width, 3]."""

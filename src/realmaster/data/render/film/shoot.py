@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from realmaster.data.render.assets.bodies import Bodies
 from realmaster.data.render.assets.texture_library import TextureLibrary
 from realmaster.data.render.film.labels import film_labels
 from realmaster.data.render.film.lens import Lens, expose_sensor, reduce
+from realmaster.data.render.film.light_rig import GRADES
 from realmaster.data.render.film.looks import set_camera_look, set_engine_look
 from realmaster.data.render.film.stage import Stage, build_stage
 from realmaster.data.render.film.video import FOR_THE_REPOSITORY, FOR_TRAINING, write_video
@@ -60,9 +61,25 @@ def film_camera(stage: Stage) -> Iterator[Frame]:
     """Render the camera look, reduced to the clip's size, through lens and sensor."""
     set_camera_look(stage)
     clip = stage.builder.clip
-    lens = Lens.draw(clip.seed, is_night=clip.camera_weather == "night")
-    for number, frame in enumerate(_render(stage), start=1):
-        yield expose_sensor(reduce(frame, clip.width, clip.height), lens, clip.seed, number)
+    averaged = clip.average_grades
+    lens = Lens.middling() if averaged else Lens.draw(clip.seed, is_night=clip.camera_weather == "night")
+    for number, graded in enumerate(_render_graded(stage, GRADES if averaged else (stage.rig.grade,)), start=1):
+        seen = [expose_sensor(reduce(frame, clip.width, clip.height), lens, clip.seed, number) for frame in graded]
+        yield np.rint(np.mean(seen, axis=0)).astype(np.uint8)
+
+
+def _render_graded(stage: Stage, grades: Sequence[str]) -> Iterator[list[Frame]]:
+    """Render each frame once and develop it in some grades."""
+    scene = stage.builder.scene
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "graded.png")
+        for _ in _render(stage):
+            graded = []
+            for grade in grades:
+                scene.view_settings.look = grade
+                bpy.data.images["Render Result"].save_render(path, scene=scene)
+                graded.append(read_image(Path(path)))
+            yield graded
 
 
 def _render(stage: Stage) -> Iterator[Frame]:
