@@ -9,7 +9,7 @@ import torch
 
 from realmaster.data.frames import Pair
 from realmaster.data.pair_set import PairRow
-from realmaster.training.teacher import Teacher, TeacherSettings, answers, taught, train_teacher
+from realmaster.training.teacher import Teacher, TeacherSettings, answers, taught, train_teachers
 
 SETTINGS = TeacherSettings.from_mapping(
     {
@@ -17,6 +17,7 @@ SETTINGS = TeacherSettings.from_mapping(
         "batch_size": 2,
         "widths": (16, 16),
         "dropout": 0.0,
+        "count": 1,
     },
     source="test",
 )
@@ -37,25 +38,25 @@ def error(made: np.ndarray, pair: Pair) -> float:
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
     pairs = [make_pair("clear", gain=1.5), make_pair("rain", gain=0.5)]
-    return train_teacher(pairs, pairs, tmp_path_factory.mktemp("teacher"), SETTINGS)
+    return train_teachers(pairs, pairs, tmp_path_factory.mktemp("teacher"), SETTINGS)[0]
 
 
 @pytest.mark.parametrize(("weather", "gain"), [("clear", 1.5), ("rain", 0.5)])
 def test_one_render_has_an_answer_for_each_weather(teacher: Teacher, weather: str, gain: float) -> None:
     pair = make_pair(weather, gain=gain)
-    assert error(answers(teacher, pair), pair) < 0.2 * error(pair.engine, pair)
+    assert error(answers([teacher], pair), pair) < 0.2 * error(pair.engine, pair)
 
 
 def test_a_mirrored_render_has_the_mirrored_answer(teacher: Teacher) -> None:
     pair = make_pair("clear", gain=1.5)
     mirrored = replace(pair, engine=np.ascontiguousarray(pair.engine[:, :, ::-1]))
-    difference = answers(teacher, mirrored)[:, :, ::-1].astype(int) - answers(teacher, pair)
+    difference = answers([teacher], mirrored)[:, :, ::-1].astype(int) - answers([teacher], pair)
     assert np.abs(difference).max() <= 1
 
 
 def test_frames_of_any_size_are_answered_at_their_size(teacher: Teacher) -> None:
     pair = make_pair("rain", gain=0.5, size=(38, 50))
-    made = answers(teacher, pair)
+    made = answers([teacher], pair)
     assert made.shape == pair.engine.shape
     assert error(made, pair) < 0.5 * error(pair.engine, pair)
 
@@ -63,25 +64,47 @@ def test_frames_of_any_size_are_answered_at_their_size(teacher: Teacher) -> None
 def test_an_untrained_teacher_gives_the_render_back() -> None:
     pair = make_pair("clear", gain=1.5)
     torch.manual_seed(0)
-    assert np.array_equal(answers(Teacher(SETTINGS, []).eval(), pair), pair.engine)
+    assert np.array_equal(answers([Teacher(SETTINGS, []).eval()], pair), pair.engine)
 
 
 def test_what_is_learnt_lies_between_the_truth_and_the_answer(teacher: Teacher) -> None:
     pair = make_pair("clear", gain=1.0)
-    (learnt,) = taught(teacher, [pair], 0.25)
-    expected = 0.25 * answers(teacher, pair) + 0.75 * pair.camera
+    (learnt,) = taught([teacher], [pair], 0.25)
+    expected = 0.25 * answers([teacher], pair) + 0.75 * pair.camera
     assert np.abs(learnt.camera - expected).max() <= 0.5
     assert np.array_equal(learnt.engine, pair.engine)
+
+
+def test_a_render_is_learnt_in_weathers_that_nobody_photographed(teacher: Teacher) -> None:
+    pair = make_pair("clear", gain=1.5)
+    sunny = replace(pair, row=replace(pair.row, caption="a street, sunny day, clear sky"))
+    learnt = taught([teacher], [sunny], 1.0)
+    assert [other.row.camera_weather for other in learnt] == ["clear", "rain"]  # and none that the teacher never saw
+    assert learnt[1].row.caption == "a street, heavy rain, wet ground with reflections"
+    rain = make_pair("rain", gain=0.5)
+    assert error(learnt[1].camera, rain) < 0.2 * error(rain.engine, rain)
+    assert len(taught([teacher], [sunny, rain], 1.0)) == 2  # photographed in rain: the truth has its say
+
+
+def test_teachers_differ_and_their_mean_is_the_answer(tmp_path: Path) -> None:
+    pair = make_pair("clear", gain=1.5)
+    two = SETTINGS.model_copy(
+        update={"count": 2, "loop": SETTINGS.loop.model_copy(update={"num_steps": 4, "average": 0.0})}
+    )
+    teachers = train_teachers([pair], [], tmp_path, two)
+    alone = [answers([teacher], pair).astype(float) for teacher in teachers]
+    assert np.abs(alone[0] - alone[1]).max() > 2
+    assert np.abs(answers(teachers, pair) - np.mean(alone, axis=0)).max() <= 1
 
 
 def test_a_teacher_that_was_trained_is_not_trained_again(tmp_path: Path) -> None:
     pairs = [make_pair("clear", gain=1.5)]
     short = SETTINGS.model_copy(update={"loop": SETTINGS.loop.model_copy(update={"num_steps": 3})})
-    first = train_teacher(pairs, pairs, tmp_path, short)
-    log = (tmp_path / "log.jsonl").read_text()
-    second = train_teacher(pairs, pairs, tmp_path, short)
+    first = train_teachers(pairs, pairs, tmp_path, short)
+    log = (tmp_path / "0/log.jsonl").read_text()
+    second = train_teachers(pairs, pairs, tmp_path, short)
     assert np.array_equal(answers(first, pairs[0]), answers(second, pairs[0]))
-    assert (tmp_path / "log.jsonl").read_text() == log
+    assert (tmp_path / "0/log.jsonl").read_text() == log
 
 
 def test_weathers_are_those_of_the_pairs_and_others_are_one_kind(tmp_path: Path) -> None:
@@ -90,10 +113,10 @@ def test_weathers_are_those_of_the_pairs_and_others_are_one_kind(tmp_path: Path)
     pairs = [replace(pair, row=replace(pair.row, engine_weather=e, camera_weather=c)) for e, c in weathers]
     teacher = Teacher(SETTINGS, pairs[:3])
     assert sorted(map(teacher.kind, pairs)) == [0, 1, 2, 3]
-    assert answers(teacher.eval(), pairs[3]).shape == pair.engine.shape
+    assert answers([teacher.eval()], pairs[3]).shape == pair.engine.shape
 
 
 def test_without_scenes_held_out_there_is_no_score(tmp_path: Path) -> None:
     short = SETTINGS.model_copy(update={"loop": SETTINGS.loop.model_copy(update={"num_steps": 2})})
-    train_teacher([make_pair("clear", gain=1.5)], [], tmp_path, short)
-    assert "psnr" not in (tmp_path / "log.jsonl").read_text()
+    train_teachers([make_pair("clear", gain=1.5)], [], tmp_path, short)
+    assert "psnr" not in (tmp_path / "0/log.jsonl").read_text()

@@ -24,7 +24,7 @@ from realmaster.training.captions import all_captions
 from realmaster.training.initialise import start_reading
 from realmaster.training.latents import PoolSettings
 from realmaster.training.loop import LoopSettings
-from realmaster.training.teacher import TeacherSettings, taught, train_teacher
+from realmaster.training.teacher import TeacherSettings, taught, train_teachers
 from realmaster.training.transformer import FlowSettings, train_base, train_reference
 from realmaster.training.vace import VaceSettings, train_vace
 
@@ -66,7 +66,7 @@ class NanoRecipe(Settings):
         pool=PoolSettings(height=96, width=176, zoom=(0.7, 1.1)),  # the size at which nano translates
     )
     teacher: TeacherSettings | None = Field(
-        TeacherSettings(), description="a convolutional net that the reference step learns from; null: the truth alone"
+        TeacherSettings(), description="convolutional nets that the reference step learns from; null: the truth alone"
     )
     lora: LoraSettings = LoraSettings()
     editor: LoraSettings = LoraSettings(
@@ -118,8 +118,8 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
         models.transformer.requires_grad_(True)
         learnt = both_looks
         if recipe.teacher is not None:
-            teacher = train_teacher(both_looks, held_out, output / "teacher", recipe.teacher, device=device)
-            learnt = taught(teacher, both_looks, recipe.teacher.share)
+            teachers = train_teachers(both_looks, held_out, output / "teacher", recipe.teacher, device=device)
+            learnt = taught(teachers, both_looks, recipe.teacher.share)
         seen = recipe.reference.pool.height, recipe.reference.pool.width
         shown = [replace(pair, engine=fit(pair.engine, seen), camera=fit(pair.camera, seen)) for pair in held_out]
         train_reference(models, learnt, shown, output / "reference", recipe.reference)

@@ -1,9 +1,10 @@
-"""A convolutional teacher for nano's reference step, which learns from its answers as well as from the truth.
+"""Convolutional teachers for nano's reference step, which learns from their answers as well as from the truth.
 
 A photograph holds much that its render does not tell (where the sun just reaches, which windows are lit, the grade). A
 toy transformer learns such things by heart, scene by scene: it stood a decibel higher on scenes that it had seen. A
 convolutional net of its size, told the weathers, does so less, and its answers hold what can be told from a render and
-little else (distillation: Hinton, Vinyals and Dean, 2015). What it is worth is in docs/findings.md. It is not shipped.
+little else (distillation: Hinton, Vinyals and Dean, 2015). Several, trained apart, err apart, and their mean errs less.
+What they are worth is in docs/findings.md. They are not shipped.
 
 Letters: B batch, H, W pixels.
 """
@@ -25,18 +26,21 @@ from torch import Tensor, nn
 
 from realmaster.config import Settings
 from realmaster.data.frames import Crop, Frames, Pair
+from realmaster.data.render.plan import other_captions
 from realmaster.training.loop import Loop, LoopSettings
 
 logger = logging.getLogger(__name__)
 
 _FOLD = 4  # pixels folded into channels before the first layer
 _STEP = 16  # sides are brought to multiples of this: the fold, and two halvings
+_SMALL = 0.004  # mean square error, of 1, below which a crop need not come: 24 dB
 
 
 class TeacherSettings(Settings):
-    """The teacher, and how far it is listened to."""
+    """The teachers, and how far they are listened to."""
 
-    share: float = Field(0.7, gt=0, le=1, description="what is learnt is this much its answer, the rest is the truth")
+    count: int = Field(2, ge=1, description="teachers, each trained from a seed of its own; their mean is learnt")
+    share: float = Field(0.7, gt=0, le=1, description="what is learnt is this much their answer, the rest is the truth")
     loop: LoopSettings = LoopSettings(num_steps=5000, learning_rate=1e-3, weight_decay=0.05, average=0.998)
     batch_size: int = Field(8, ge=1, description="crops a step")
     crop: tuple[float, float] = Field((0.6, 1.0), description="range of a crop's height, in the frame's")
@@ -82,17 +86,38 @@ class Teacher(nn.Module):
         return 1 + self.weathers.index(pair.row.weathers) if pair.row.weathers in self.weathers else 0
 
 
-def train_teacher(
+def train_teachers(
     pairs: Sequence[Pair], validation: Sequence[Pair], folder: Path, settings: TeacherSettings, *, device: str = "cpu"
-) -> Teacher:
-    """Train a teacher at the pairs' own size, or load the one that a folder holds; give it in eval mode.
+) -> list[Teacher]:
+    """Train teachers at the pairs' own size, or load those that a folder holds; give them in eval mode.
 
     Raises:
         NumericalError: the loss is not finite.
     """
-    torch.manual_seed(settings.loop.seed)
+    return [
+        _train(
+            pairs,
+            validation,
+            folder / str(number),
+            settings,
+            settings.loop.model_copy(update={"seed": settings.loop.seed + number}),
+            device,
+        )
+        for number in range(settings.count)
+    ]
+
+
+def _train(
+    pairs: Sequence[Pair],
+    validation: Sequence[Pair],
+    folder: Path,
+    settings: TeacherSettings,
+    loop_settings: LoopSettings,
+    device: str,
+) -> Teacher:
+    torch.manual_seed(loop_settings.seed)
     teacher = Teacher(settings, pairs).to(device)
-    loop = Loop(folder, teacher, settings.loop)
+    loop = Loop(folder, teacher, loop_settings)
 
     def step(_index: int, generator: np.random.Generator) -> Mapping[str, Tensor]:
         chosen = [pairs[int(generator.integers(len(pairs)))] for _ in range(settings.batch_size)]
@@ -107,10 +132,11 @@ def train_teacher(
             for look in ("engine", "camera")
         )
         kinds = torch.tensor([teacher.kind(pair) for pair in chosen], device=device)
-        return {"loss": F.mse_loss(teacher(engine, kinds), camera) / 4}
+        errors = F.mse_loss(teacher(engine, kinds), camera, reduction="none").mean(dim=(1, 2, 3)) / 4
+        return {"loss": (errors + _SMALL).log().mean()}  # decibels, as PSNR counts, not the darkest and lightest scenes
 
     def validate() -> dict[str, float]:
-        errors = [np.mean((answers(teacher, pair) / 255.0 - pair.camera / 255.0) ** 2) for pair in validation]
+        errors = [np.mean((answers([teacher], pair) / 255.0 - pair.camera / 255.0) ** 2) for pair in validation]
         return {"psnr": float(np.mean(-10 * np.log10(errors)))}
 
     loop.run(step, validate if validation else None)
@@ -119,25 +145,48 @@ def train_teacher(
 
 
 @torch.no_grad()
-def answers(teacher: Teacher, pair: Pair) -> Frames:
-    """Answer a pair's render, uint8 [F, H, W, 3]: the mean of what each frame and its mirror image give."""
-    device = next(teacher.parameters()).device
+def answers(teachers: Sequence[Teacher], pair: Pair) -> Frames:
+    """Answer a pair's render, uint8 [F, H, W, 3]: the mean of what all say to each frame and to its mirror image."""
+    device = next(teachers[0].parameters()).device
     height, width = pair.engine.shape[1:3]
-    kinds = torch.tensor([teacher.kind(pair)] * 2, device=device)
     made = np.empty_like(pair.engine)
     for index, frame in enumerate(pair.engine):
         render = torch.from_numpy(np.ascontiguousarray(frame)).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
         sides = F.pad(render, (0, -width % _STEP, 0, -height % _STEP), mode="replicate")
-        both = teacher(torch.cat([sides, sides.flip(-1)]), kinds)
+        two = torch.cat([sides, sides.flip(-1)])
+        said = [teacher(two, torch.tensor([teacher.kind(pair)] * 2, device=device)) for teacher in teachers]
+        both = torch.stack(said).mean(dim=0)
         mean = ((both[0] + both[1].flip(-1)) / 2)[:, :height, :width].permute(1, 2, 0)
         made[index] = _pixels(((mean + 1) * 127.5).cpu().numpy())
     return made
 
 
-def taught(teacher: Teacher, pairs: Sequence[Pair], share: float) -> list[Pair]:
-    """Give pairs whose photographs are `share` the teacher's answers and otherwise the truth."""
-    logger.info("asking the teacher for %d pairs", len(pairs))
-    return [replace(pair, camera=_pixels(share * answers(teacher, pair) + (1 - share) * pair.camera)) for pair in pairs]
+def taught(teachers: Sequence[Teacher], pairs: Sequence[Pair], share: float) -> list[Pair]:
+    """Give pairs whose photographs are `share` the teachers' answers and otherwise the truth, and then more pairs.
+
+    More: the renders in weathers that no photograph shows and that the teachers know, answers alone.
+    """
+    logger.info("asking the teachers for %d pairs", len(pairs))
+    mixed = [
+        replace(pair, camera=_pixels(share * answers(teachers, pair) + (1 - share) * pair.camera)) for pair in pairs
+    ]
+    photographed = {(pair.row.engine, pair.row.camera_weather) for pair in pairs}
+    for pair in pairs:
+        for other in _other_weathers(pair):
+            asked = other.row.engine, other.row.camera_weather
+            if asked not in photographed and all(teacher.kind(other) for teacher in teachers):
+                photographed.add(asked)
+                mixed.append(replace(other, camera=answers(teachers, other)))
+    return mixed
+
+
+def _other_weathers(pair: Pair) -> list[Pair]:
+    """Ask for a pair's render in other weathers, in the renderer's words; the photograph is still the pair's own."""
+    row = pair.row
+    return [
+        replace(pair, row=replace(row, name=f"{row.name}_{weather}", caption=caption, camera_weather=weather))
+        for weather, caption in other_captions(row.caption, row.camera_weather).items()
+    ]
 
 
 def _pixels(values: npt.NDArray[Any]) -> Frames:
