@@ -6,9 +6,13 @@ import pytest
 
 from realmaster.evaluation.metrics import gradient_energy
 from realmaster.models.profiles import TransferSettings
-from realmaster.pipelines.transfer import SteadyFit, apply_change, fit_change
+from realmaster.pipelines.transfer import SteadyFit, apply_change
 
 SETTINGS = TransferSettings()
+
+
+def fit_change(guide: np.ndarray, translated: np.ndarray, settings: TransferSettings) -> np.ndarray:
+    return SteadyFit(settings).fit(guide, guide, translated)
 
 
 @pytest.fixture
@@ -159,3 +163,49 @@ def test_strips_of_a_large_frame_meet_without_a_seam(frame: np.ndarray, monkeypa
     whole = apply_change(frame, maps)
     monkeypatch.setattr("realmaster.pipelines.transfer._STRIP", 7 * frame.shape[1])
     np.testing.assert_array_equal(apply_change(frame, maps), whole)
+
+
+def lamp(small: np.ndarray, x: int) -> np.ndarray:
+    """Draw a light that the render lacks: no map from the render's colours makes it."""
+    return cv2.circle(small.copy(), (x, 12), 3, (250, 250, 250), -1)
+
+
+def test_what_no_map_can_say_is_carried_on_when_asked() -> None:
+    frame = np.full((96, 160, 3), 90, dtype=np.uint8)
+    small = cv2.resize(frame, (40, 24))
+    out = {}
+    for remainder in (0.0, 0.5, 1.0):
+        fit = SteadyFit(TransferSettings(cell=3, remainder=remainder))
+        out[remainder] = apply_change(frame, fit.fit(small, small, lamp(small, 20)), fit.remainder).astype(int)
+        assert (fit.remainder is None) == (remainder == 0)
+    lit = slice(44, 54), slice(76, 86)
+    assert out[0.0][lit].mean() < 230 < 245 < out[1.0][lit].mean()
+    assert out[0.5][lit].mean() == pytest.approx((out[0.0][lit].mean() + out[1.0][lit].mean()) / 2, abs=1)
+    assert np.abs(out[1.0][:, 120:] - 90).max() <= 2
+
+
+def test_what_no_map_can_say_moves_with_the_picture_and_ends_at_a_cut() -> None:
+    wall = np.random.default_rng(6).integers(60, 140, (24, 70, 3), dtype=np.uint8)
+    wall = cv2.resize(wall, (280, 96), interpolation=cv2.INTER_CUBIC)
+    lit = cv2.circle(wall.copy(), (140, 48), 8, (240, 240, 240), -1)
+    fit = SteadyFit(TransferSettings(steadiness=0.95, remainder=1.0))
+    for index in range(12):  # the camera turns
+        view = slice(6 * index, 6 * index + 160)
+        maps = fit.fit(wall[:, view], wall[:, view], lit[:, view])
+    out = apply_change(wall[:, view], maps, fit.remainder).astype(int)
+    assert np.abs(out - lit[:, view])[44:52, 136 - view.start : 144 - view.start].mean() < 8  # in its place
+    assert np.abs(out - lit[:, view])[44:52, 150 - view.start : 174 - view.start].mean() < 3  # where it was
+    cut = 255 - wall[:, view]
+    fit.fit(cut, cut, cut)
+    assert fit.remainder is not None
+    assert np.abs(fit.remainder).max() <= 1
+
+
+def test_what_is_carried_on_fits_any_size_of_frame(frame: np.ndarray) -> None:
+    small = shrink(frame)
+    fit = SteadyFit(TransferSettings(remainder=1.0))
+    maps = fit.fit(small, small, lamp(small, 20))
+    for height, width in ((1, 1), (3, 500), (1080, 1920)):
+        large = np.full((height, width, 3), 100, dtype=np.uint8)
+        assert apply_change(large, maps, fit.remainder).shape == large.shape
+        np.testing.assert_array_equal(apply_change(large, maps, fit.remainder, strength=0.0), large)

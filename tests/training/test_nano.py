@@ -12,13 +12,14 @@ import torch
 from realmaster.data.frames import Pair, load_pairs
 from realmaster.media.writer import ClipWriter
 from realmaster.models.adapter import read_metadata
-from realmaster.models.loading import load_parts
+from realmaster.models.loading import Models, load_parts
 from realmaster.models.reference import ReferenceAttention
 from realmaster.models.vace import condition_channels, grow_vace
 from realmaster.training.captions import WEATHER, all_captions, vary_caption
-from realmaster.training.initialise import start_copying, start_local, start_reading
+from realmaster.training.initialise import start_copying, start_local, start_reading, widen
 from realmaster.training.nano import NanoRecipe, crossed, hold_out, scene_of, train_nano
-from realmaster.training.transformer import pixel_metric, shown_error
+from realmaster.training.shown import ShownSettings, train_shown
+from realmaster.training.transformer import pixel_metric, shown_error, validate_one_step
 from realmaster.types import ClipInfo
 
 LOOP = {"num_steps": 2, "save_every": 2, "validate_every": 2}
@@ -33,6 +34,8 @@ RECIPE = {
     "autoencoder": {"loop": LOOP, "size": 16, "num_frames": (5,)},
     "base": FLOW | {"num_latent_frames": (2,)},
     "reference": FLOW | {"num_latent_frames": (2,)},
+    "reference_ffn_dim": 48,
+    "shown": FLOW | {"num_latent_frames": (1, 2)},
     "teacher": {"loop": LOOP, "batch_size": 2, "widths": (16, 16)},
     "lora": {"rank": 4, "flow": FLOW | {"num_latent_frames": (2,)}},
     "editor": {"rank": 4, "flow": FLOW | {"num_latent_frames": (1,)}},
@@ -134,6 +137,48 @@ def test_the_reference_step_moves_the_weights_of_the_base(trained: Path) -> None
     base = load_parts(trained).transformer.state_dict()
     tuned = load_parts(trained, transformer="transformer_reference").transformer.state_dict()
     assert any(not torch.equal(base[name], tuned[name]) for name in base)
+    assert tuned["blocks.0.ffn.net.2.weight"].shape[1] == 48 > base["blocks.0.ffn.net.2.weight"].shape[1]
+
+
+def test_what_is_trained_by_what_is_seen_leaves_latents_as_they_were(trained: Path, pairs: Path) -> None:
+    models = load_parts(trained, transformer="transformer_reference")
+    before = {name: value.clone() for name, value in models.autoencoder.state_dict().items()}
+    settings = ShownSettings.from_mapping(
+        FLOW | {"num_latent_frames": (1, 2), "loop": LOOP | {"num_steps": 24, "learning_rate": 3e-3}}, source="test"
+    )
+    shown = load_pairs([pairs], "train", size=(16, 32))
+    with ReferenceAttention(models.transformer) as attention:
+        first = psnr_of_one_step(models, attention, shown)
+    train_shown(models, shown, [], trained.parent / "shown-more", settings)
+    with ReferenceAttention(models.transformer) as attention:
+        assert psnr_of_one_step(models, attention, shown) > first + 0.5
+    after = models.autoencoder.state_dict()
+    changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+
+
+def psnr_of_one_step(models: Models, attention: ReferenceAttention, pairs: list[Pair]) -> float:
+    def predict(noise: torch.Tensor, engine: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        return noise - attention.denoise(noise, torch.tensor(1000.0), text, attention.encode(engine, text))
+
+    return validate_one_step(models, predict, pairs)["psnr"]
+
+
+def test_wider_layers_say_nothing_at_first() -> None:
+    torch.manual_seed(0)
+    transformer = NanoRecipe.from_mapping(RECIPE, source="test").sizes.transformer.build(z_dim=8, text_dim=16).eval()
+    inputs = {
+        "hidden_states": torch.randn(1, 8, 1, 4, 4),
+        "timestep": torch.tensor([500.0]),
+        "encoder_hidden_states": torch.ones(1, 3, 16),
+    }
+    with torch.no_grad():
+        before = transformer(**inputs, return_dict=False)[0]
+        widen(transformer, 50)
+        torch.testing.assert_close(transformer(**inputs, return_dict=False)[0], before)
+    assert transformer.blocks[1].ffn.net[0].proj.out_features == transformer.config.ffn_dim == 50
+    with pytest.raises(ValueError, match="for 50"):
+        widen(transformer, 40)
 
 
 def test_the_control_branch_is_trained_and_its_base_is_not(trained: Path) -> None:

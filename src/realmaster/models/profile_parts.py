@@ -138,6 +138,12 @@ class TransferSettings(Settings):
     cell: float = Field(8, ge=1, description="side of a cell of the bilateral grid, in pixels of the model")
     lumas: int = Field(8, ge=2, le=64, description="how many ranges of brightness the grid tells apart")
     steadiness: float = Field(0.0, ge=0, lt=1, description="weight of each frame before the present one in its maps")
+    remainder: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of what the grid cannot say that is carried on as it is, at the model's sharpness",
+    )
     channels: Literal["pixels", "colour"] = Field(
         "colour",
         description="what is carried: the model's own pixels, enlarged; or the input's pixels with their colours "

@@ -55,6 +55,7 @@ class Carrier:
                 apply_change(
                     window.frames[index],
                     maps,
+                    self.steady.remainder,
                     strength=float(exposure.shares[index]) * self._weight(),
                     gain=float(exposure.gains[index]),
                 )

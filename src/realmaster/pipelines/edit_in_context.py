@@ -24,7 +24,7 @@ from realmaster.pipelines.enlarge import enlarge
 from realmaster.pipelines.exposure import Exposure
 from realmaster.pipelines.sampling import Stopwatch, WindowSampler
 from realmaster.pipelines.sizes import resize
-from realmaster.pipelines.transfer import apply_change, fit_change
+from realmaster.pipelines.transfer import SteadyFit, apply_change
 
 Frames = npt.NDArray[np.uint8]
 
@@ -100,9 +100,10 @@ class NanoEditor:
                 if profile.transfer.channels == "pixels":
                     edited.append(enlarge(frame, made.frames[0]))
                 else:
-                    maps = fit_change(made.guide[0], made.frames[0], profile.transfer)
+                    fit = SteadyFit(profile.transfer)
+                    maps = fit.fit(small[0], made.guide[0], made.frames[0])
                     gain, share = float(exposure.gains[0]), float(exposure.shares[0])
-                    edited.append(apply_change(frame, maps, strength=share, gain=gain))
+                    edited.append(apply_change(frame, maps, fit.remainder, strength=share, gain=gain))
         finally:
             sampler.remove()
         return np.stack(edited)

@@ -224,7 +224,7 @@ class VacePropagator:
                 steady.begin(small[0], guide[: len(window)], made[: len(window)])
             for index in window:
                 maps = steady.fit(small[index], guide[index - start], made[index])
-                out.append(apply_change(source[index], maps))
+                out.append(apply_change(source[index], maps, steady.remainder))
         return np.stack(out)
 
 

@@ -11,7 +11,8 @@ optical flow to be steadied. Where a cell is flat the fit leans towards the inpu
 is, not towards none: a model that blurs must not take the texture away. The guide is the input after the same
 autoencoder as the translation, so that both are equally blurred: fitted on the sharp input the gains would shrink. And
 the fit is in display codes, not in linear light: it keeps 0.3 dB and 0.01 SSIM more. What earlier frames have said
-moves with the picture: light that stayed in its place would lag behind a moving camera.
+moves with the picture: light that stayed in its place would lag behind a moving camera. What no map of a cell can say
+(a shadow's edge, a light that the render lacks) is what the maps leave: it is added on top, as sharp as the model is.
 
 Letters: H, W of the input; h, w of the model; L lumas, R rows and C columns of the grid.
 """
@@ -19,19 +20,21 @@ Letters: H, W of the input; h, w of the model; L lumas, R rows and C columns of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from realmaster.media.motion import can_flow, follow, registration
+from realmaster.media.motion import Flow, can_flow, follow, registration
 from realmaster.models.profiles import TransferSettings
 
 Image = npt.NDArray[np.float32]
 Frame = npt.NDArray[np.uint8]
 Frames = npt.NDArray[np.uint8]
 _CUT_LEVELS = 30.0
+_REST_STEADINESS = 0.8  # of the remainder, which is finer than the maps: what has moved on blurs it
 _NEAR = (1.0, 0.8)  # cells and lumas: how far a cell looks around it (standard deviations)
 _FAR = (4.0, 1.2)
 _FAR_SHARE = 0.1  # what lies farther off counts this much, the whole picture that much squared: no cell is empty
@@ -45,6 +48,16 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # BT.601 weights, as 
 _UPPER = np.triu_indices(4)
 
 
+@dataclass(frozen=True)
+class _Shot:
+    """What the frames of a shot have said so far, the older the less."""
+
+    render: Frame
+    sums: Image  # [L, R, C, 22]
+    rest: Image | None  # [h, w, 3], levels: what the maps left, each frame's times its weight
+    counted: float  # and these weights
+
+
 class SteadyFit:
     """Fit frame after frame over all frames so far, the older the less: light that changes slowly cannot flicker.
 
@@ -55,33 +68,53 @@ class SteadyFit:
     def __init__(self, settings: TransferSettings) -> None:
         """Begin a clip."""
         self.settings = settings
-        self.sums: Image | None = None
-        self.render: Frame | None = None
+        self.shot: _Shot | None = None
 
     @property
     def begun(self) -> bool:
         """Whether a frame was seen."""
-        return self.sums is not None
+        return self.shot is not None
 
     def begin(self, render: Frame, guides: Frames, translated: Frames, weights: Image | None = None) -> None:
         """Begin at the mean of some frames, guides and translated uint8 [F, h, w, 3], not at the first one."""
         counts = np.ones(len(guides), dtype=np.float32) if weights is None else weights
-        sums = [
-            count * _sums(guide, frame, self.settings)
-            for guide, frame, count in zip(guides, translated, counts, strict=True)
-        ]
-        self.sums, self.render = np.mean(sums, axis=0, dtype=np.float32), render
+        frames = list(zip(counts, guides, translated, strict=True))
+        sums = _mean([count * _sums(guide, frame, self.settings) for count, guide, frame in frames])
+        rest = None
+        if self.settings.remainder:
+            maps = _solve(sums, self.settings.epsilon)
+            rest = _mean([count * _rest(guide, frame, maps) for count, guide, frame in frames])
+        self.shot = _Shot(render, sums, rest, float(counts.mean()))
 
     def fit(self, render: Frame, guide: Frame, translated: Frame, weight: float = 1.0) -> Image:
-        """Fit the change of the next frame, as `fit_change` does; cuts are looked for in `render` [h, w, 3].
+        """Fit the change of the next frame: affine maps of colours [L, R, C, 3, 4], three gains and an offset for each.
 
+        `guide` and `translated` are uint8 [h, w, 3], cuts are looked for in `render`, of that size too.
         `weight` says how much this frame counts in the maps, its own included.
         """
         sums = np.float32(weight) * _sums(guide, translated, self.settings)
-        if self.sums is not None and self.render is not None and not is_cut(self.render, render):
-            sums += np.float32(self.settings.steadiness) * (_moved(self.sums, self.render, render) - sums)
-        self.sums, self.render = sums, render
-        return _solve(sums, self.settings.epsilon)
+        shot, flow, counted = self.shot, None, weight
+        if shot is not None and is_cut(shot.render, render):
+            shot = None
+        if shot is not None:
+            flow = _flow_back(shot.render, render)
+            sums += np.float32(self.settings.steadiness) * (_moved(shot.sums, flow) - sums)
+        maps, rest = _solve(sums, self.settings.epsilon), None
+        if self.settings.remainder:
+            rest = np.float32(weight) * _rest(guide, translated, maps)
+            if shot is not None and shot.rest is not None:
+                kept = min(self.settings.steadiness, _REST_STEADINESS)
+                rest += np.float32(kept) * ((shot.rest if flow is None else follow(shot.rest, flow)) - rest)
+                counted += kept * (shot.counted - weight)
+        self.shot = _Shot(render, sums, rest, counted)
+        return maps
+
+    @property
+    def remainder(self) -> Image | None:
+        """What the maps of the last frame leave of its change, [h, w, 3] in levels; None where it is not carried."""
+        if self.shot is None or self.shot.rest is None or not self.shot.counted:
+            return None
+        return np.float32(self.settings.remainder / self.shot.counted) * self.shot.rest
 
 
 def is_cut(before: Frame, after: Frame) -> bool:
@@ -89,19 +122,14 @@ def is_cut(before: Frame, after: Frame) -> bool:
     return float(cv2.absdiff(before, after).mean()) > _CUT_LEVELS
 
 
-def fit_change(guide: Frame, translated: Frame, settings: TransferSettings) -> Image:
-    """Fit affine maps of colours on a bilateral grid: [L, R, C, 3, 4], three gains and an offset for each new colour.
-
-    `guide` and `translated` are uint8 [h, w, 3].
-    """
-    return _solve(_sums(guide, translated, settings), settings.epsilon)
-
-
-def apply_change(frame: Frame, maps: Image, *, strength: Image | float = 1.0, gain: float = 1.0) -> Frame:
+def apply_change(
+    frame: Frame, maps: Image, remainder: Image | None = None, *, strength: Image | float = 1.0, gain: float = 1.0
+) -> Frame:
     """Apply fitted maps [L, R, C, 3, 4] to a frame uint8 [H, W, 3]; its pure black stays.
 
     Bars and the ground of titles are no surfaces, and a model that has never seen them lights them.
 
+    `remainder` [h, w, 3] is added to what the maps make of the frame, enlarged.
     `strength` (a number, or [H, W] in 0..1) says how far to go from the frame to its translation. `gain` is what the
     frame was multiplied by before the maps were fitted (`exposure`).
     """
@@ -109,18 +137,44 @@ def apply_change(frame: Frame, maps: Image, *, strength: Image | float = 1.0, ga
     size = (_FINER * maps.shape[2], _FINER * maps.shape[1])
     # the lumas lie one above the other in one tall picture for each colour, in which OpenCV looks places up
     finer = [np.vstack([cv2.resize(level[..., colour, :], size) for level in maps]) for colour in range(3)]
-    y = np.clip((np.arange(height, dtype=np.float32) + 0.5) * size[1] / height - 0.5, 0, size[1] - 1)
-    x = np.clip((np.arange(width, dtype=np.float32) + 0.5) * size[0] / width - 0.5, 0, size[0] - 1)
+    y, x = _places(height, size[1]), _places(width, size[0])
+    rest = None if remainder is None else _Enlarged(remainder / np.float32(gain), height, width)
     out = np.empty_like(frame)
     rows = min(max(1, _STRIP // width), _STRIP_ROWS)
     for strip in (slice(top, top + rows) for top in range(0, height, rows)):
         weight = strength[strip, :, None] if isinstance(strength, np.ndarray) else strength
-        out[strip] = _apply(frame[strip], finer, len(maps), y[strip], x, weight, gain)
+        added = None if rest is None else rest.rows(strip)
+        out[strip] = _apply(frame[strip], finer, len(maps), y[strip], x, added, weight, gain)
     return out
 
 
+def _places(count: int, cells: int) -> Image:
+    """Where pixels lie among cells, each [count], counted from the middle of the first."""
+    return np.clip((np.arange(count, dtype=np.float32) + 0.5) * cells / count - 0.5, 0, cells - 1)
+
+
+class _Enlarged:
+    """A small picture [h, w, 3], looked up at a large one's pixels, some rows at a time."""
+
+    def __init__(self, picture: Image, height: int, width: int) -> None:
+        size = (_FINER * picture.shape[1], _FINER * picture.shape[0])
+        self.finer = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
+        self.y, self.x = _places(height, size[1]), _places(width, size[0])
+
+    def rows(self, strip: slice) -> Image:
+        row, column = (np.ascontiguousarray(part) for part in np.broadcast_arrays(self.y[strip, None], self.x))
+        return np.asarray(cv2.remap(self.finer, column, row, cv2.INTER_LINEAR), dtype=np.float32)
+
+
 def _apply(
-    strip: Frame, maps: list[Image], lumas: int, y: Image, x: Image, weight: Image | float, gain: float
+    strip: Frame,
+    maps: list[Image],
+    lumas: int,
+    y: Image,
+    x: Image,
+    added: Image | None,
+    weight: Image | float,
+    gain: float,
 ) -> Frame:
     """Apply to each pixel of a strip [n, W, 3] the map of its luma at row y [n] and column x [W] of a luma's cells."""
     one = np.dstack([strip, np.zeros(strip.shape[:2], dtype=np.uint8)]).astype(np.float32)
@@ -137,6 +191,8 @@ def _apply(
 
     share = luma - below
     out = np.dstack([(1 - share) * mapped(colour, lower) + share * mapped(colour, lower + rows) for colour in maps])
+    if added is not None:
+        out += added
     shown = np.minimum(light / np.float32(_BLACK), 1)[..., None]
     out = one[..., :3] + weight * shown * (out - one[..., :3])
     changed = np.clip(out + 0.5, 0, 255).astype(np.uint8)
@@ -163,15 +219,29 @@ def _sums(guide: Frame, translated: Frame, settings: TransferSettings) -> Image:
     )
 
 
-def _moved(sums: Image, before: Frame, after: Frame) -> Image:
-    """Move the sums [L, R, C, 22] of one render, uint8 [h, w, 3], to where its surfaces are in the next one."""
-    height, width = after.shape[:2]
-    if not can_flow(height, width) or np.array_equal(before, after):
+def _mean(pictures: list[Image]) -> Image:
+    return np.asarray(np.mean(pictures, axis=0), dtype=np.float32)
+
+
+def _rest(guide: Frame, translated: Frame, maps: Image) -> Image:
+    """What the maps leave of a change: [h, w, 3] in levels."""
+    return translated.astype(np.float32) - apply_change(guide, maps)
+
+
+def _flow_back(before: Frame, after: Frame) -> Flow | None:
+    """Where a render's surfaces, uint8 [h, w, 3], were in the one before; None if they stayed, or it is too small."""
+    if not can_flow(*after.shape[:2]) or np.array_equal(before, after):
+        return None
+    return registration(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (after, before)))
+
+
+def _moved(sums: Image, flow: Flow | None) -> Image:
+    """Move the sums [L, R, C, 22] of the render before to where its surfaces are now."""
+    if flow is None:
         return sums
     rows, columns = sums.shape[1:3]
-    flow = registration(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (after, before)))
     cells = cv2.resize(flow, (columns, rows), interpolation=cv2.INTER_AREA)
-    cells *= np.array([columns / width, rows / height], dtype=np.float32)
+    cells *= np.array([columns / flow.shape[1], rows / flow.shape[0]], dtype=np.float32)
     return np.stack([_by_three(level, lambda part: follow(part, cells)) for level in sums])
 
 

@@ -27,6 +27,28 @@ def start_reading(transformer: Any) -> None:
 
 
 @torch.no_grad()
+def widen(transformer: Any, ffn_dim: int) -> None:
+    """Give the feed-forward layers more channels, which say nothing at first: the model stays what it was.
+
+    Raises:
+        ValueError: they have more already.
+    """
+    known = transformer.config.ffn_dim
+    if ffn_dim < known:
+        raise ValueError(f"expected feed-forward layers to widen, got {ffn_dim} channels for {known}")
+    for block in transformer.blocks:
+        first, last = block.ffn.net[0].proj, block.ffn.net[2]
+        wide = torch.nn.Linear(first.in_features, ffn_dim).to(first.weight)
+        wide.weight.normal_(std=float(first.weight.std()))
+        wide.weight[:known], wide.bias[:known] = first.weight, first.bias
+        narrow = torch.nn.Linear(ffn_dim, last.out_features).to(last.weight)
+        narrow.weight.zero_()
+        narrow.weight[:, :known], narrow.bias[:] = last.weight, last.bias
+        block.ffn.net[0].proj, block.ffn.net[2] = wide, narrow
+    transformer.register_to_config(ffn_dim=ffn_dim)
+
+
+@torch.no_grad()
 def open_gates(transformer: Any, *, scale: float = 0.3) -> None:
     """Set every block's gates to 1, its shifts and scales to 0, and what it adds to `scale` of the ordinary start."""
     embedder = transformer.condition_embedder

@@ -42,21 +42,31 @@ class PoolSettings(Settings):
 
 @dataclass(frozen=True)
 class Sample:
-    """One encoded crop: normalised latents [C, F, H, W] of both looks, and the caption."""
+    """One encoded crop: normalised latents [C, F, H, W] of both looks, the caption, and where kept the pixels.
+
+    Pixels are of both looks, [2, 3, frames, height, width] in [-1, 1].
+    """
 
     engine: Tensor
     camera: Tensor
     caption: str
+    pixels: Tensor | None = None
 
 
 class LatentPool:
     """Encoded crops of the training pairs, renewed a few at a time."""
 
     def __init__(
-        self, pairs: Sequence[Pair], autoencoder: Any, settings: PoolSettings, generator: np.random.Generator
+        self,
+        pairs: Sequence[Pair],
+        autoencoder: Any,
+        settings: PoolSettings,
+        generator: np.random.Generator,
+        *,
+        keep_pixels: bool = False,
     ) -> None:
         """Encode the first `size` crops; that takes size times one encoding of both looks."""
-        self.pairs, self.autoencoder, self.settings = pairs, autoencoder, settings
+        self.pairs, self.autoencoder, self.settings, self.keep_pixels = pairs, autoencoder, settings, keep_pixels
         self.mean, self.std = latent_scaling(autoencoder)
         self.crossed = [pair for pair in pairs if pair.row.engine_weather != pair.row.camera_weather]
         self.samples: list[Sample] = []
@@ -69,6 +79,15 @@ class LatentPool:
         self, batch_size: int, generator: np.random.Generator, num_latent_frames: int
     ) -> tuple[Tensor, Tensor, list[str]]:
         """Draw engine latents, camera latents [B, C, F, H, W] and captions (some empty, for guidance)."""
+        chosen, captions = self.choose(batch_size, generator, num_latent_frames)
+        engine = torch.stack([s.engine[:, :num_latent_frames] for s in chosen])
+        camera = torch.stack([s.camera[:, :num_latent_frames] for s in chosen])
+        return engine, camera, captions
+
+    def choose(
+        self, batch_size: int, generator: np.random.Generator, num_latent_frames: int
+    ) -> tuple[list[Sample], list[str]]:
+        """Renew the pool, then choose samples with as many latent frames at least, and their captions."""
         for _ in range(self.settings.refresh):
             known = self.crossed if self.crossed and generator.random() < self.settings.cross_weather else self.pairs
             pair = known[int(generator.integers(len(known)))]
@@ -83,9 +102,7 @@ class LatentPool:
             "" if generator.random() < self.settings.drop_caption else vary_caption(s.caption, generator)
             for s in chosen
         ]
-        engine = torch.stack([s.engine[:, :num_latent_frames] for s in chosen])
-        camera = torch.stack([s.camera[:, :num_latent_frames] for s in chosen])
-        return engine, camera, captions
+        return chosen, captions
 
     @torch.no_grad()
     def encode(self, pair: Pair, generator: np.random.Generator) -> Sample:
@@ -101,7 +118,7 @@ class LatentPool:
         videos = torch.from_numpy(np.stack([engine, crop.cut(pair.camera)])).to(self.autoencoder.device)
         latents = self.autoencoder.encode(videos).latent_dist.mode()
         latents = (latents - self.mean) / self.std
-        return Sample(latents[0], latents[1], pair.row.caption)
+        return Sample(latents[0], latents[1], pair.row.caption, videos if self.keep_pixels else None)
 
 
 def latent_scaling(autoencoder: Any) -> tuple[Tensor, Tensor]:

@@ -21,9 +21,10 @@ from realmaster.models.nano import NanoSizes
 from realmaster.models.text import build_tokenizer
 from realmaster.training.autoencoder import AutoencoderSettings, train_autoencoder
 from realmaster.training.captions import all_captions
-from realmaster.training.initialise import start_reading
+from realmaster.training.initialise import start_reading, widen
 from realmaster.training.latents import PoolSettings
 from realmaster.training.loop import LoopSettings
+from realmaster.training.shown import ShownSettings, train_shown
 from realmaster.training.teacher import TeacherSettings, taught, train_teachers
 from realmaster.training.transformer import FlowSettings, train_base, train_reference
 from realmaster.training.vace import VaceSettings, train_vace
@@ -67,6 +68,12 @@ class NanoRecipe(Settings):
     )
     teacher: TeacherSettings | None = Field(
         TeacherSettings(), description="convolutional nets that the reference step learns from; null: the truth alone"
+    )
+    reference_ffn_dim: int | None = Field(
+        None, ge=16, description="width of the reference transformer's feed-forward layers, if not the base's"
+    )
+    shown: ShownSettings | None = Field(
+        None, description="then the reference transformer and the decoder together, by what is seen; null: not"
     )
     lora: LoraSettings = LoraSettings()
     editor: LoraSettings = LoraSettings(
@@ -116,6 +123,8 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
     if "reference" in wanted:
         models = load_parts(parts, device=device)
         models.transformer.requires_grad_(True)
+        if recipe.reference_ffn_dim is not None:
+            widen(models.transformer, recipe.reference_ffn_dim)
         learnt = both_looks
         if recipe.teacher is not None:
             teachers = train_teachers(both_looks, held_out, output / "teacher", recipe.teacher, device=device)
@@ -123,6 +132,9 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
         seen = recipe.reference.pool.height, recipe.reference.pool.width
         shown = [replace(pair, engine=fit(pair.engine, seen), camera=fit(pair.camera, seen)) for pair in held_out]
         train_reference(models, learnt, shown, output / "reference", recipe.reference)
+        if recipe.shown is not None:
+            train_shown(models, learnt, shown, output / "shown", recipe.shown)
+            _save(models.autoencoder, parts / "vae")
         _save(models.transformer, parts / "transformer_reference")
     if "lora" in wanted:
         _train_lora(parts, both_looks, small_held_out, output, "lora", recipe.lora, device=device)
@@ -232,9 +244,10 @@ def _untrained(parts: Path, recipe: NanoRecipe, device: str) -> Models:
 
 
 def _save(model: Any, folder: Path) -> None:
-    """Save a model under a temporary name, then rename: what exists is whole."""
+    """Save a model under a temporary name, then rename: what exists is whole; replaces an earlier one."""
     temporary = folder.with_name(folder.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
     logger.info("saved %s", json.dumps(str(folder)))

@@ -8,7 +8,7 @@ Letters: B batch, C latent channels, F latent frames, H, W; velocities and laten
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,9 @@ from realmaster.models.reference import ReferenceAttention, joint_velocity
 from realmaster.training.autoencoder import to_video
 from realmaster.training.latents import LatentPool, PoolSettings, latent_scaling
 from realmaster.training.loop import Loop, LoopSettings
+
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From noise, the render's latents and text to clean latents, in one step."""
 
 
 class FlowSettings(Settings):
@@ -130,26 +133,11 @@ def train_reference(
         error = predicted - velocity(camera, noise)
         return {"loss": shown_error(error, metric), "latent_loss": error.square().mean()}
 
-    @torch.no_grad()
     def validate() -> dict[str, float]:
-        """PSNR of one-step predictions on validation clips, against the camera clip and in latents."""
-        mean, std = latent_scaling(models.autoencoder)
-        scores, latents = [], []
-        generator = torch.Generator().manual_seed(0)
-        for pair in validation:
-            video = to_video(pair.camera[:5]).to(mean.device)
-            encode = lambda v: (models.autoencoder.encode(v).latent_dist.mode() - mean) / std  # noqa: E731 # two uses
-            engine, camera = encode(to_video(pair.engine[:5]).to(mean.device)), encode(video)
-            shape = [*camera.shape[:2], 1 if settings.still_noise else camera.shape[2], *camera.shape[3:]]
-            noise = torch.randn(shape, generator=generator).to(camera).expand_as(camera)
-            sigmas = torch.ones(1, device=camera.device)
-            predicted = predict_clean(
-                noise, predict(noise, engine, sigmas, models.encode_text([pair.row.caption])), sigmas
-            )
-            latents.append(float((predicted - camera).square().mean()))
-            decoded = models.autoencoder.decode(predicted * std + mean).sample
-            scores.append(-10 * float(torch.log10((decoded - video).square().mean() / 4)))
-        return {"psnr": float(np.mean(scores)), "latent_error": float(np.mean(latents))}
+        at_noise: Predict = lambda noise, engine, text: predict_clean(  # noqa: E731 # named for what it is
+            noise, predict(noise, engine, noise.new_ones(1), text), noise.new_ones(1)
+        )
+        return validate_one_step(models, at_noise, validation, still_noise=bool(settings.still_noise))
 
     try:
         loop.run(step, validate)
@@ -157,6 +145,30 @@ def train_reference(
         if reference is not None:
             reference.remove()
     _keep_average(loop)
+
+
+@torch.no_grad()
+def validate_one_step(
+    models: Models, predict: Predict, validation: list[Pair], *, still_noise: bool = True
+) -> dict[str, float]:
+    """PSNR of one-step predictions on validation clips, against the camera clip and in latents.
+
+    `predict` takes noise and the render's latents [1, C, F, H, W] and text, and gives clean latents.
+    """
+    mean, std = latent_scaling(models.autoencoder)
+    scores, latents = [], []
+    generator = torch.Generator().manual_seed(0)
+    for pair in validation:
+        video = to_video(pair.camera[:5]).to(mean.device)
+        encode = lambda v: (models.autoencoder.encode(v).latent_dist.mode() - mean) / std  # noqa: E731 # two uses
+        engine, camera = encode(to_video(pair.engine[:5]).to(mean.device)), encode(video)
+        shape = [*camera.shape[:2], 1 if still_noise else camera.shape[2], *camera.shape[3:]]
+        noise = torch.randn(shape, generator=generator).to(camera).expand_as(camera)
+        predicted = predict(noise, engine, models.encode_text([pair.row.caption]))
+        latents.append(float((predicted - camera).square().mean()))
+        decoded = models.autoencoder.decode(predicted * std + mean).sample
+        scores.append(-10 * float(torch.log10((decoded - video).square().mean() / 4)))
+    return {"psnr": float(np.mean(scores)), "latent_error": float(np.mean(latents))}
 
 
 def set_dropout(transformer: nn.Module, share: float) -> None:
