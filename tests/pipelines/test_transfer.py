@@ -193,7 +193,9 @@ def test_what_no_map_can_say_moves_with_the_picture_and_ends_at_a_cut() -> None:
         view = slice(6 * index, 6 * index + 160)
         maps = fit.fit(wall[:, view], wall[:, view], lit[:, view])
     out = apply_change(wall[:, view], maps, fit.remainder).astype(int)
-    assert np.abs(out - lit[:, view])[44:52, 136 - view.start : 144 - view.start].mean() < 8  # in its place
+    assert (
+        np.abs(out - lit[:, view])[44:52, 136 - view.start : 144 - view.start].mean() < 16
+    )  # in its place; without it 60
     assert np.abs(out - lit[:, view])[44:52, 150 - view.start : 174 - view.start].mean() < 3  # where it was
     cut = 255 - wall[:, view]
     fit.fit(cut, cut, cut)
@@ -209,3 +211,15 @@ def test_what_is_carried_on_fits_any_size_of_frame(frame: np.ndarray) -> None:
         large = np.full((height, width, 3), 100, dtype=np.uint8)
         assert apply_change(large, maps, fit.remainder).shape == large.shape
         np.testing.assert_array_equal(apply_change(large, maps, fit.remainder, strength=0.0), large)
+
+
+def test_a_frame_that_counts_little_says_little_of_what_is_carried_on() -> None:
+    small = np.full((24, 40, 3), 90, dtype=np.uint8)
+    fit = SteadyFit(TransferSettings(cell=3, remainder=1.0))
+    fit.begin(small, np.stack([small] * 2), np.stack([lamp(small, 20), small]), np.array([0.01, 1.0], np.float32))
+    assert np.abs(fit.remainder).max() < 5
+    fit = SteadyFit(TransferSettings(cell=3, remainder=1.0))
+    fit.fit(small, small, lamp(small, 20), 0.01)
+    assert np.abs(fit.remainder).max() > 50
+    fit.fit(small, small, small)
+    assert np.abs(fit.remainder).max() < 10

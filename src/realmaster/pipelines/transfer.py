@@ -34,7 +34,9 @@ Image = npt.NDArray[np.float32]
 Frame = npt.NDArray[np.uint8]
 Frames = npt.NDArray[np.uint8]
 _CUT_LEVELS = 30.0
-_REST_STEADINESS = 0.8  # of the remainder, which is finer than the maps: what has moved on blurs it
+_REST_FRAMES = 10.0  # how many frames the remainder is the mean of: it is finer than the maps, and would flicker
+_REST_NOISE = 5.0  # levels: less than this is no news, but what an autoencoder makes of the same picture twice
+_FEW = 1e-6  # keeps a mean over frames without weight bounded
 _NEAR = (1.0, 0.8)  # cells and lumas: how far a cell looks around it (standard deviations)
 _FAR = (4.0, 1.2)
 _FAR_SHARE = 0.1  # what lies farther off counts this much, the whole picture that much squared: no cell is empty
@@ -54,8 +56,8 @@ class _Shot:
 
     render: Frame
     sums: Image  # [L, R, C, 22]
-    rest: Image | None  # [h, w, 3], levels: what the maps left, each frame's times its weight
-    counted: float  # and these weights
+    rest: Image | None  # [h, w, 3], levels: what the maps left; None where that is not carried
+    counted: float  # how many frames it is the mean of, by their weights
 
 
 class SteadyFit:
@@ -83,8 +85,9 @@ class SteadyFit:
         rest = None
         if self.settings.remainder:
             maps = _solve(sums, self.settings.epsilon)
-            rest = _mean([count * _rest(guide, frame, maps) for count, guide, frame in frames])
-        self.shot = _Shot(render, sums, rest, float(counts.mean()))
+            rests = [count * _rest(guide, frame, maps) for count, guide, frame in frames]
+            rest = _mean(rests) / np.float32(max(counts.mean(), _FEW))
+        self.shot = _Shot(render, sums, rest, min(float(counts.sum()), _REST_FRAMES))
 
     def fit(self, render: Frame, guide: Frame, translated: Frame, weight: float = 1.0) -> Image:
         """Fit the change of the next frame: affine maps of colours [L, R, C, 3, 4], three gains and an offset for each.
@@ -93,28 +96,30 @@ class SteadyFit:
         `weight` says how much this frame counts in the maps, its own included.
         """
         sums = np.float32(weight) * _sums(guide, translated, self.settings)
-        shot, flow, counted = self.shot, None, weight
+        shot, flow = self.shot, None
         if shot is not None and is_cut(shot.render, render):
             shot = None
         if shot is not None:
             flow = _flow_back(shot.render, render)
             sums += np.float32(self.settings.steadiness) * (_moved(shot.sums, flow) - sums)
-        maps, rest = _solve(sums, self.settings.epsilon), None
+        maps, rest, counted = _solve(sums, self.settings.epsilon), None, weight
         if self.settings.remainder:
-            rest = np.float32(weight) * _rest(guide, translated, maps)
+            rest = _rest(guide, translated, maps)
             if shot is not None and shot.rest is not None:
-                kept = min(self.settings.steadiness, _REST_STEADINESS)
-                rest += np.float32(kept) * ((shot.rest if flow is None else follow(shot.rest, flow)) - rest)
-                counted += kept * (shot.counted - weight)
+                counted = min(shot.counted + weight, _REST_FRAMES)
+                before = shot.rest if flow is None else follow(shot.rest, flow)
+                news = rest - before
+                heard = np.sign(news) * np.maximum(np.abs(news) - np.float32(_REST_NOISE), 0)
+                rest = before + np.float32(weight / max(counted, _FEW)) * heard
         self.shot = _Shot(render, sums, rest, counted)
         return maps
 
     @property
     def remainder(self) -> Image | None:
         """What the maps of the last frame leave of its change, [h, w, 3] in levels; None where it is not carried."""
-        if self.shot is None or self.shot.rest is None or not self.shot.counted:
+        if self.shot is None or self.shot.rest is None:
             return None
-        return np.float32(self.settings.remainder / self.shot.counted) * self.shot.rest
+        return np.float32(self.settings.remainder) * self.shot.rest
 
 
 def is_cut(before: Frame, after: Frame) -> bool:
