@@ -40,7 +40,9 @@ class ShownSettings(Settings):
     num_latent_frames: tuple[int, ...] = Field((1, 1, 2), description="latent frames, one drawn each step")
     encoded_weight: float = Field(0.3, gt=0, description="weight of the error of encoded frames after the decoder")
     latent_noise: float = Field(0.05, ge=0, description="noise on their latents, in the latents' own spread")
-    autocast: bool = Field(False, description="the transformer in bfloat16; twice the speed where the CPU has AMX")
+    autocast: bool = Field(
+        False, description="the transformer in bfloat16: for GPUs, on a CPU its attention is no faster"
+    )
     compile: bool = Field(False, description="compile each block; needs a C++ compiler on a CPU")
 
 
