@@ -100,10 +100,10 @@ class NanoEditor:
                 if profile.transfer.channels == "pixels":
                     edited.append(enlarge(frame, made.frames[0]))
                 else:
-                    fit = SteadyFit(profile.transfer)
+                    fit = SteadyFit(profile.transfer.model_copy(update={"remainder": 0.0}))  # as `propagate_vace` does
                     maps = fit.fit(small[0], made.guide[0], made.frames[0])
                     gain, share = float(exposure.gains[0]), float(exposure.shares[0])
-                    edited.append(apply_change(frame, maps, fit.remainder, strength=share, gain=gain))
+                    edited.append(apply_change(frame, maps, strength=share, gain=gain))
         finally:
             sampler.remove()
         return np.stack(edited)
