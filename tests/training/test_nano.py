@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from realmaster.data.frames import Pair, load_pairs
+from realmaster.errors import ConfigError
 from realmaster.media.writer import ClipWriter
 from realmaster.models.adapter import read_metadata
 from realmaster.models.loading import Models, load_parts
@@ -140,16 +141,19 @@ def test_the_reference_step_moves_the_weights_of_the_base(trained: Path) -> None
     assert tuned["blocks.0.ffn.net.2.weight"].shape[1] == 48 > base["blocks.0.ffn.net.2.weight"].shape[1]
 
 
-def test_what_is_trained_by_what_is_seen_leaves_latents_as_they_were(trained: Path, pairs: Path) -> None:
+def test_what_is_trained_by_what_is_seen_leaves_latents_as_they_were(
+    trained: Path, pairs: Path, tmp_path: Path
+) -> None:
     models = load_parts(trained, transformer="transformer_reference")
     before = {name: value.clone() for name, value in models.autoencoder.state_dict().items()}
     settings = ShownSettings.from_mapping(
-        FLOW | {"num_latent_frames": (1, 2), "loop": LOOP | {"num_steps": 24, "learning_rate": 3e-3}}, source="test"
+        FLOW | {"num_latent_frames": (1, 2), "loop": LOOP | {"num_steps": 24, "learning_rate": 3e-3}},
+        source="test",
     )
     shown = load_pairs([pairs], "train", size=(16, 32))
     with ReferenceAttention(models.transformer) as attention:
         first = psnr_of_one_step(models, attention, shown)
-    train_shown(models, shown, [], trained.parent / "shown-more", settings)
+    train_shown(models, shown, [], tmp_path, settings)
     with ReferenceAttention(models.transformer) as attention:
         assert psnr_of_one_step(models, attention, shown) > first + 0.5
     after = models.autoencoder.state_dict()
@@ -162,6 +166,11 @@ def psnr_of_one_step(models: Models, attention: ReferenceAttention, pairs: list[
         return noise - attention.denoise(noise, torch.tensor(1000.0), text, attention.encode(engine, text))
 
     return validate_one_step(models, predict, pairs)["psnr"]
+
+
+def test_a_recipe_that_would_narrow_the_reference_is_refused_before_anything_is_trained() -> None:
+    with pytest.raises(ConfigError, match="reference_ffn_dim must be 32 or more"):
+        NanoRecipe.from_mapping(RECIPE | {"reference_ffn_dim": 16}, source="test")
 
 
 def test_wider_layers_say_nothing_at_first() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from realmaster.config import Settings
 from realmaster.data.frames import Pair, fit, load_pairs
@@ -84,6 +84,13 @@ class NanoRecipe(Settings):
         )
     )
     vace: VaceSettings = VaceSettings()
+
+    @model_validator(mode="after")
+    def _widens(self) -> NanoRecipe:
+        base = self.sizes.transformer.ffn_dim
+        if self.reference_ffn_dim is not None and self.reference_ffn_dim < base:
+            raise ValueError(f"reference_ffn_dim must be {base} or more, the base's sizes.transformer.ffn_dim")
+        return self
 
 
 def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, only: Sequence[str] = ()) -> Path:

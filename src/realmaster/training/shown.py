@@ -40,10 +40,6 @@ class ShownSettings(Settings):
     num_latent_frames: tuple[int, ...] = Field((1, 1, 2), description="latent frames, one drawn each step")
     encoded_weight: float = Field(0.3, gt=0, description="weight of the error of encoded frames after the decoder")
     latent_noise: float = Field(0.05, ge=0, description="noise on their latents, in the latents' own spread")
-    autocast: bool = Field(
-        False, description="the transformer in bfloat16: for GPUs, on a CPU its attention is no faster"
-    )
-    compile: bool = Field(False, description="compile each block; needs a C++ compiler on a CPU")
 
 
 class _WithDecoder(nn.Module):
@@ -65,8 +61,6 @@ def train_shown(
         NumericalError: the loss is not finite.
     """
     module = _WithDecoder(models)
-    if settings.compile:
-        models.transformer.compile_repeated_blocks(dynamic=False)
     loop = Loop(folder, module, settings.loop)
     autoencoder, device = models.autoencoder, models.device
     pool = LatentPool(
@@ -83,10 +77,8 @@ def train_shown(
 
     def predict(noise: Tensor, engine: Tensor, text: Tensor) -> Tensor:
         sigmas = torch.ones(len(engine), device=device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=settings.autocast):
-            cache = reference.encode(engine, null.expand(len(engine), -1, -1))
-            velocity = reference.denoise(noise, 1000 * sigmas, text, cache)
-        return predict_clean(noise, velocity.float(), sigmas)
+        cache = reference.encode(engine, null.expand(len(engine), -1, -1))
+        return predict_clean(noise, reference.denoise(noise, 1000 * sigmas, text, cache), sigmas)
 
     def step(_index: int, generator: np.random.Generator) -> Mapping[str, Tensor]:
         num_frames = int(generator.choice(settings.num_latent_frames))
