@@ -141,7 +141,7 @@ def test_a_reference_at_half_the_size_costs_a_quarter_of_the_tokens_and_the_outp
         WindowSampler, "encode", lambda self, small: seen.append(small.shape[1:3]) or encode(self, small)
     )
     half = Translator(
-        translator.profile.change({"reference.spatial_scale": 2, "sampling.mirror": False}),
+        translator.profile.change({"reference.spatial_scale": 2, "sampling.mirror": False, "refiner": None}),
         translator.models,
         mode="cached",
     )

@@ -11,14 +11,17 @@ import torch
 
 from realmaster.data.frames import Pair, load_pairs
 from realmaster.errors import ConfigError
+from realmaster.evaluation.metrics.ssim import ssim as measured_ssim
 from realmaster.media.writer import ClipWriter
 from realmaster.models.adapter import read_metadata
 from realmaster.models.loading import Models, load_parts
 from realmaster.models.reference import ReferenceAttention
+from realmaster.models.refiner import load_refiner, to_tensor
 from realmaster.models.vace import condition_channels, grow_vace
 from realmaster.training.captions import WEATHER, all_captions, vary_caption
 from realmaster.training.initialise import start_copying, start_local, start_reading, widen
 from realmaster.training.nano import NanoRecipe, crossed, hold_out, scene_of, train_nano
+from realmaster.training.refiner import RefinerTraining, ssim, train_refiner
 from realmaster.training.shown import ShownSettings, train_shown
 from realmaster.training.transformer import pixel_metric, shown_error, validate_one_step
 from realmaster.types import ClipInfo
@@ -37,6 +40,7 @@ RECIPE = {
     "reference": FLOW | {"num_latent_frames": (2,)},
     "reference_ffn_dim": 48,
     "shown": FLOW | {"num_latent_frames": (1, 2)},
+    "refiner": {"loop": LOOP, "shown_size": (16, 32), "batch_size": 2, "sizes": {"widths": (8, 16)}},
     "teacher": {"loop": LOOP, "batch_size": 2, "widths": (16, 16)},
     "lora": {"rank": 4, "flow": FLOW | {"num_latent_frames": (2,)}},
     "editor": {"rank": 4, "flow": FLOW | {"num_latent_frames": (1,)}},
@@ -78,6 +82,7 @@ def test_every_part_is_there_in_the_formats_of_the_large_models(trained: Path) -
     tuned = load_parts(trained, transformer="transformer_reference").transformer
     assert tuned.config.num_layers == models.transformer.config.num_layers == 2
     assert read_metadata(trained / "adapter_cached.safetensors").rank == 4
+    assert load_refiner(trained / "refiner").config.block_out_channels == [8, 16]
     assert read_metadata(trained / "editor_cached.safetensors").reference == "cached"
     assert type(load_parts(trained, transformer="transformer_vace").transformer).__name__ == "WanVACETransformer3DModel"
     assert max(abs(value) for value in models.autoencoder.config.latents_mean) > 0
@@ -139,6 +144,35 @@ def test_the_reference_step_moves_the_weights_of_the_base(trained: Path) -> None
     tuned = load_parts(trained, transformer="transformer_reference").transformer.state_dict()
     assert any(not torch.equal(base[name], tuned[name]) for name in base)
     assert tuned["blocks.0.ffn.net.2.weight"].shape[1] == 48 > base["blocks.0.ffn.net.2.weight"].shape[1]
+
+
+def test_a_refiner_learns_what_the_pictures_lack(trained: Path, pairs: Path, tmp_path: Path) -> None:
+    models = load_parts(trained, transformer="transformer_reference")
+    shown = load_pairs([pairs], "train")
+    single = [replace(pair, engine=pair.engine[:1], camera=pair.camera[:1]) for pair in shown]
+    settings = RefinerTraining.from_mapping(
+        RECIPE["refiner"] | {"loop": LOOP | {"num_steps": 40, "learning_rate": 5e-3, "validate_every": 40}},
+        source="test",
+    )
+    net = train_refiner(models, [*shown[:3], *single[3:]], shown[:3], tmp_path, settings)
+    scores = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    last = [line for line in scores if "psnr" in line][-1]
+    assert last["psnr"] > last["psnr_before"] + 1
+    drawn = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")}
+    assert len(drawn) == len(shown) + 3
+    again = train_refiner(models, [*shown[:3], *single[3:]], shown[:3], tmp_path, settings)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")} == drawn
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+
+
+def test_the_similarity_that_is_trained_is_nearly_the_one_that_is_measured() -> None:
+    generator = np.random.default_rng(3)
+    first = np.kron(generator.integers(0, 256, (1, 8, 12, 3)), np.ones((1, 6, 6, 1))).astype(np.uint8)
+    second = (first * 0.7 + generator.integers(0, 60, first.shape)).astype(np.uint8)
+    cpu = torch.device("cpu")
+    found = float(ssim(to_tensor(first, cpu), to_tensor(second, cpu)))
+    assert found == pytest.approx(measured_ssim(first, second), abs=0.05)
+    assert float(ssim(to_tensor(first, cpu), to_tensor(first, cpu))) == pytest.approx(1)
 
 
 def test_what_is_trained_by_what_is_seen_leaves_latents_as_they_were(

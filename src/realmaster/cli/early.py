@@ -55,11 +55,7 @@ def refuse_profile(
         changes |= {"few_step.enabled": True, "few_step.lora": str(Path(few_step))}
     profile = load_profile(name, model_dir=model_dir, changes=changes)
     if profile.checkpoint.hub is not None:
-        check_parts(
-            profile.folder,
-            ("vae", "tokenizer", "text_encoder", *profile.transformers.values()),
-            remedy=missing_remedy(profile),
-        )
+        check_parts(profile.folder, profile.parts, remedy=missing_remedy(profile))
     return changes
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-PARTS = ("autoencoder", "base", "reference", "lora", "editor", "vace")
+PARTS = ("autoencoder", "base", "reference", "refiner", "lora", "editor", "vace")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -55,10 +55,12 @@ class Work:
     reference: float
     step: float
     decode: float
+    refine: float = 0.0
 
     def total(self, *, num_steps: int, num_branches: int, num_references: int) -> float:
         """Sum up a window: `num_branches` is 2 under guidance, `num_references` counts the reference's passes."""
-        return self.encode + num_references * self.reference + num_branches * num_steps * self.step + self.decode
+        steps = num_references * self.reference + num_branches * num_steps * self.step
+        return self.encode + steps + self.decode + self.refine
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Count autoencoder and text encoder as `arithmetic` counts the transformer: their own code, on the meta device.
+"""Count autoencoder, text encoder and refiner as `arithmetic` counts the transformer: their own code, on meta tensors.
 
 A causal autoencoder takes frames four at a time, so that its cost grows linearly with them: two short clips give the
 cost of a long one, exactly. Tiles are taken by their area.
@@ -15,6 +15,7 @@ import torch
 
 from realmaster.models.arithmetic import building, count_parameters, extend, remembered
 from realmaster.models.metering import Cost, meter
+from realmaster.models.refiner import refine
 from realmaster.types import VideoShape
 
 TILE, TILE_STEP = 256, 192  # pixels: diffusers' defaults for this autoencoder's tiles
@@ -40,6 +41,18 @@ def count_text(config: Mapping[str, Any], *, num_text_tokens: int, num_prompts: 
     tokens = torch.zeros(num_prompts, num_text_tokens, dtype=torch.long, device="meta")
     with torch.no_grad():
         return meter(lambda: encoder(tokens).last_hidden_state)[1]
+
+
+@remembered
+def count_refining(config: Mapping[str, Any], shape: VideoShape) -> Cost:
+    """Count refining one window of a shape in float32."""
+    from diffusers import UNet2DModel
+
+    with building("float32"):
+        net = UNet2DModel(**config).eval().requires_grad_(False)
+    video = torch.empty(shape.num_frames, 3, shape.height, shape.width, device="meta")
+    with torch.no_grad():
+        return meter(lambda: refine(net, video, video))[1]
 
 
 def build_autoencoder(config: Mapping[str, Any]) -> Any:

@@ -16,7 +16,6 @@ from realmaster.models.profiles import Profile, list_profiles, load_profile
 from realmaster.types import VideoShape
 
 DEMO = VideoShape(num_frames=81, height=480, width=832)
-PARTS = ("vae", "tokenizer", "text_encoder")
 REINSTALL = "they are part of the package: install it again, or train them with `make nano PAIRS=folder`"
 # Measured with nano on the demo's clip, 2 cores of an AMD EPYC, 2026-11-21 (`make demo` prints times and peak memory):
 START_SECONDS = 6.0  # Python, torch and diffusers
@@ -117,7 +116,7 @@ def missing_packages(packages: Sequence[Package], python: str) -> Iterator[Lack]
 
 def missing_weights(profile: Profile) -> list[Lack]:
     """Name the parts of a profile's checkpoint that are not on this machine."""
-    parts = [*PARTS, *profile.transformers.values()]
+    parts = profile.parts
     absent = [part for part in parts if not any((profile.folder / part).glob("*.json"))]
     absent += [part for part in parts if part != "tokenizer" and not any((profile.folder / part).glob("*.safetensors"))]
     if profile.checkpoint.adapter is not None and not (profile.folder / profile.checkpoint.adapter).is_file():

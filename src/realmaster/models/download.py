@@ -154,14 +154,14 @@ def _is_needed(profile: Profile, name: str) -> bool:
     path = PurePosixPath(name)
     if name == "model_index.json":
         return True
-    folders = {*PARTS, *profile.transformers.values()}
+    folders = {*PARTS, *profile.parts}
     return len(path.parts) == 2 and path.parts[0] in folders and path.suffix in SUFFIXES
 
 
 def _refuse_missing_parts(profile: Profile, names: set[str], where: str) -> None:
     """Refuse a list of files that lacks a part."""
     have = {PurePosixPath(name).parts[0] for name in names}
-    absent = [part for part in ("vae", "text_encoder", "tokenizer", *profile.transformers.values()) if part not in have]
+    absent = [part for part in profile.parts if part not in have]
     if absent:
         raise MissingWeightsError(
             f"expected {', '.join(absent)} in {where}, found none: choose another revision (checkpoint.revision), or "

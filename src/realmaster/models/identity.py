@@ -25,9 +25,7 @@ def identify_weights(profile: Profile) -> dict[str, Any]:
         return {"hub": checkpoint.hub, "revision": read_revision(folder) or checkpoint.revision}
     remedy = missing_remedy(profile)
     files = [
-        file
-        for part in ("vae", "text_encoder", *profile.transformers.values())
-        for file in list_weights(folder / part, remedy=remedy)
+        file for part in profile.parts if part != "tokenizer" for file in list_weights(folder / part, remedy=remedy)
     ]
     if profile.adapter_path is not None:
         files.append(profile.adapter_path)

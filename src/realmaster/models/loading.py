@@ -24,6 +24,7 @@ from realmaster.models.checkpoint import check_parts, check_revision, read_confi
 from realmaster.models.machine_options import apply_options, check_options, check_room, check_sizes, place
 from realmaster.models.placement import OneAtATime
 from realmaster.models.profiles import SHIPPED, Profile, missing_remedy
+from realmaster.models.refiner import load_refiner
 from realmaster.models.text import describe_cuts, encode_prompts
 from realmaster.types import VideoShape
 
@@ -45,6 +46,7 @@ class Models:
     transformer: Any
     max_length: int
     transformer_2: Any | None = None
+    refiner: Any | None = None
     boundary: float | None = None
     execution_device: torch.device | None = None
     swap: OneAtATime | None = None
@@ -119,6 +121,7 @@ def load_parts(
     *,
     transformer: str = "transformer",
     transformer_2: str | None = None,
+    refiner: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     max_length: int | None = None,
@@ -129,9 +132,9 @@ def load_parts(
 ) -> Models:
     """Load autoencoder, tokenizer, text encoder and transformers from a folder in diffusers layout.
 
-    The autoencoder stays in float32 (published advice for Wan); the others take `dtype`, float32 by default. With
-    `transformers_on_host` the transformers stay in host memory, for `machine_options` to place. With
-    `drop_text_encoder` the text encoder is loaded when a prompt is encoded, and dropped after.
+    The autoencoder stays in float32 (published advice for Wan), and so does the refiner; the others take `dtype`,
+    float32 by default. With `transformers_on_host` the transformers stay in host memory, for `machine_options` to
+    place. With `drop_text_encoder` the text encoder is loaded when a prompt is encoded, and dropped after.
 
     Raises:
         MissingWeightsError: a part is not there, incomplete or cannot be read; the message names it and says `remedy`.
@@ -140,7 +143,8 @@ def load_parts(
     from transformers import AutoTokenizer, UMT5EncoderModel
 
     parts = {"transformer": transformer} | ({} if transformer_2 is None else {"transformer_2": transformer_2})
-    check_parts(folder, ("vae", "tokenizer", "text_encoder", *parts.values()), remedy=remedy)
+    refiners = () if refiner is None else (refiner,)
+    check_parts(folder, ("vae", "tokenizer", "text_encoder", *parts.values(), *refiners), remedy=remedy)
     number_type = dtype or torch.float32
     home = torch.device("cpu" if transformers_on_host else device)
 
@@ -155,7 +159,7 @@ def load_parts(
             loaded = _transformer_class(folder / name).from_pretrained(folder / name, torch_dtype=number_type)
         return loaded.requires_grad_(False).eval().to(home)
 
-    with readable(folder, ("vae", "tokenizer", *parts.values()), remedy=remedy):
+    with readable(folder, ("vae", "tokenizer", *parts.values(), *refiners), remedy=remedy):
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         autoencoder = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32)
         models = Models(
@@ -163,6 +167,7 @@ def load_parts(
             tokenizer=tokenizer,
             text_encoder=None if drop_text_encoder else load_text_encoder(),
             max_length=max_length or tokenizer.model_max_length,
+            refiner=None if refiner is None else load_refiner(folder / refiner).to(device),
             boundary=boundary,
             execution_device=torch.device(device),
             load_text_encoder=load_text_encoder,
@@ -214,6 +219,7 @@ def load_profile_models(
     models = load_parts(
         profile.folder,
         **names,
+        refiner=None if profile.refiner is None else profile.refiner.part,
         device=device,
         dtype=dtype,
         max_length=profile.text.max_length,
@@ -248,7 +254,8 @@ def check_checkpoint(
     """
     names, folder, remedy = transformers or profile.transformers, profile.folder, remedy or missing_remedy(profile)
     check_revision(folder, hub=profile.checkpoint.hub, revision=profile.checkpoint.revision)
-    check_parts(folder, ("vae", "tokenizer", "text_encoder", *names.values()), remedy=remedy)
+    others = [part for part in profile.parts if part not in profile.transformers.values()]  # adapters go over others
+    check_parts(folder, (*others, *names.values()), remedy=remedy)
     check_sizes(profile, folder, transformer=names["transformer"], remedy=remedy)
 
 

@@ -116,7 +116,8 @@ def plan_translation(
             "reference pass": work.reference / 1e15,
             "forward": work.step / 1e15,
             "decode": work.decode / 1e15,
-        },
+        }
+        | ({"refine": work.refine / 1e15} if work.refine else {}),
         pflops_total=total / 1e15,
         memory_gb={name: size / GB for name, size in memory.parts.items() if size},
         stages_gb={name: size / GB for name, size in memory.stages.items()},

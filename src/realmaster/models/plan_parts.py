@@ -1,7 +1,8 @@
 """A window's pieces laid out as the pipeline holds and computes them: memory by part and by stage, seconds by stage.
 
 Separate from `plan`, which decides whether that fits and what helps. The stages are those of `pipelines/sampling.py`
-and `pipelines/denoise.py` (prompts, encode, reference, denoise, decode): where those change, this changes.
+and `pipelines/denoise.py` (prompts, encode, reference, denoise, decode) and
+`pipelines/refine.py`: where those change, this changes.
 
 Times are estimates: operations over the speed of a matrix product here and the share of it that models reach.
 """
@@ -23,6 +24,7 @@ from realmaster.models.arithmetic import (
 from realmaster.models.arithmetic_parts import (
     count_decoding,
     count_encoding,
+    count_refining,
     count_text,
     count_text_encoder,
     describe_autoencoder,
@@ -60,13 +62,14 @@ class Counts:
     reference: Cost
     forward: Cost
     decode: Cost
+    refine: Cost
     text_encoder_bytes: int
     autoencoder_bytes: int
 
     @property
     def work(self) -> Work:
         """Give the operations of a window by stage."""
-        return Work(self.encode.flops, self.reference.flops, self.forward.flops, self.decode.flops)
+        return Work(self.encode.flops, self.reference.flops, self.forward.flops, self.decode.flops, self.refine.flops)
 
 
 def count_window(profile: Profile, clip: VideoShape) -> Counts:
@@ -105,6 +108,7 @@ def count_window(profile: Profile, clip: VideoShape) -> Counts:
         reference=reference,
         forward=forward,
         decode=_twice(profile, count_decoding(parts.autoencoder, window, tiled=memory.vae_tiling)),
+        refine=_count_refining(profile, parts, clip, window),
         text_encoder_bytes=count_text_encoder(parts.text_encoder) * text_size,
         autoencoder_bytes=autoencoder_size * 4,
     )
@@ -167,7 +171,7 @@ def _lay_out(profile: Profile, counts: Counts, weights: Weights, device: str, *,
         "reference": common + kept_text + computing + weights.largest_layer + here + max(writing, 0),
         "denoise": common + kept_text + computing + weights.largest_layer + here + counts.forward.peak_bytes,
         "decode": common + kept_text + last + counts.decode.peak_bytes,
-    }
+    } | ({} if counts.refine is NOTHING else {"refine": common + kept_text + last + counts.refine.peak_bytes})
     if profile.reference.mode == "joint":
         del stages["reference"]
     parts = {
@@ -200,9 +204,15 @@ def weigh(profile: Profile, counts: Counts) -> Weights:
 
 def _twice(profile: Profile, cost: Cost) -> Cost:
     """Decode the render beside the translation, where the change between them is what is carried over."""
-    if profile.transfer.channels == "pixels":
+    if profile.transfer.channels == "pixels" or profile.refiner is not None:
         return cost
     return Cost(2 * cost.flops, 2 * cost.peak_bytes, 2 * cost.kept_bytes)
+
+
+def _count_refining(profile: Profile, parts: Parts, clip: VideoShape, window: VideoShape) -> Cost:
+    if profile.refiner is None or parts.refiner is None:
+        return NOTHING
+    return count_refining(parts.refiner, VideoShape(window.num_frames, *profile.refiner.fit(clip.height, clip.width)))
 
 
 def estimate_seconds(
@@ -227,7 +237,7 @@ def estimate_seconds(
         else num_windows * swaps,
         "denoise": num_windows * forwards * max(counts.forward.flops / (flops * share), waiting),
         "decode": num_windows * counts.decode.flops / (flops * video),
-    }
+    } | ({} if counts.refine is NOTHING else {"refine": num_windows * counts.refine.flops / (flops * video)})
 
 
 def _fit_window(profile: Profile, clip: VideoShape, time_stride: int, space_stride: int) -> VideoShape:

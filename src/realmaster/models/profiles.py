@@ -25,6 +25,7 @@ from realmaster.models.profile_parts import (
     FrameSize,
     PropagationSettings,
     ReferenceSettings,
+    RefinerSettings,
     SamplingSettings,
     SizeSettings,
     TextSettings,
@@ -39,6 +40,7 @@ __all__ = [
     "FrameSize",
     "Profile",
     "ReferenceSettings",
+    "RefinerSettings",
     "SamplingSettings",
     "SizeSettings",
     "TextSettings",
@@ -71,6 +73,7 @@ class Profile(Settings):
     memory: MemorySettings = MemorySettings()
     step_cache: StepCacheSettings = StepCacheSettings()
     transfer: TransferSettings = TransferSettings()
+    refiner: RefinerSettings | None = Field(None, description="what draws the translation anew, larger; None: nothing")
     editor: EditorSettings | None = Field(None, description="what edits keyframes; None where there is nothing")
     propagation: PropagationSettings | None = Field(None, description="what carries them over a clip; likewise")
 
@@ -120,6 +123,12 @@ class Profile(Settings):
             folders["transformer_2"] = self.checkpoint.transformer_2
         return folders
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Subfolders of the checkpoint that are used."""
+        refiner = () if self.refiner is None else (self.refiner.part,)
+        return ("vae", "tokenizer", "text_encoder", *self.transformers.values(), *refiner)
+
     def at(self, model_dir: Path | str | None) -> Profile:
         """Use the checkpoint in `model_dir`: the folder itself, or its subfolder of the profile's name."""
         if model_dir is None:
@@ -161,7 +170,7 @@ class Profile(Settings):
                 f"expected a profile with {PARTS.get(part, 'editor or propagation')} settings, {self.name!r} has none: "
                 f"choose one of {', '.join(list_profiles())}"
             )
-        changes: dict[str, Any] = {"name": f"{self.name}/{part}", "few_step": FewStepSettings()}
+        changes: dict[str, Any] = {"name": f"{self.name}/{part}", "few_step": FewStepSettings(), "refiner": None}
         changes |= {name: getattr(settings, name) for name in ("checkpoint", "sampling", "memory")}
         changes["size"] = settings.size or self.size
         if isinstance(settings, EditorSettings):

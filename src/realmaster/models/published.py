@@ -64,6 +64,7 @@ class Parts:
     text_encoder: dict[str, Any]
     num_experts: int
     num_text_tokens: int
+    refiner: dict[str, Any] | None = None
 
 
 def read_parts(profile: Profile) -> Parts:
@@ -86,6 +87,7 @@ def read_parts(profile: Profile) -> Parts:
             text_encoder=_read(folder / "text_encoder" / "config.json"),
             num_experts=num_experts,
             num_text_tokens=min(length, 512),
+            refiner=None if profile.refiner is None else _read(folder / profile.refiner.part / "config.json"),
         )
     hub = profile.checkpoint.hub
     if hub not in TRANSFORMERS:

@@ -40,6 +40,7 @@ from realmaster.pipelines.carry import Carrier
 from realmaster.pipelines.denoise import Mode
 from realmaster.pipelines.exposure import Exposure
 from realmaster.pipelines.protect import Weights
+from realmaster.pipelines.refine import Refiner
 from realmaster.pipelines.sampling import Prompt, Stopwatch, TranslatedWindow, WindowSampler
 from realmaster.pipelines.sizes import resize
 from realmaster.pipelines.translation import Translation, as_rendered, timed
@@ -279,7 +280,7 @@ class Translator:
             sampling=sampling,
             seed=seed,
             memory=profile.memory,
-            decode_guide=profile.transfer.channels != "pixels",
+            decode_guide=profile.transfer.channels != "pixels" and profile.refiner is None,
         )
         try:
             with watch.stage("encode"):
@@ -315,4 +316,13 @@ class Translator:
             small = resize(window.frames, size)
             small = Exposure.of(small, self.profile.transfer).expose(small)
         held = before if window.num_held else None
-        return sampler.translate(small, text, watch, held=held, num_held=window.num_held)
+        translated = sampler.translate(small, text, watch, held=held, num_held=window.num_held)
+        if self.profile.refiner is None:
+            return translated
+        with watch.stage("refine"):
+            renders = resize(window.frames, self.profile.refiner.fit(*window.frames.shape[1:3]))
+            renders = Exposure.of(renders, self.profile.transfer).expose(renders)
+            refiner = Refiner(
+                self.models.refiner, contrast=self.profile.refiner.contrast, mirror=self.profile.sampling.mirror
+            )
+            return refiner.refine(renders, translated, first=window.num_held)

@@ -1,4 +1,4 @@
-"""`make nano` from top to bottom: autoencoder, base, reference, LoRA, editor, VACE, and what is shipped."""
+"""`make nano` from top to bottom: autoencoder, base, reference, refiner, LoRA, editor, VACE, and what is shipped."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from realmaster.training.captions import all_captions
 from realmaster.training.initialise import start_reading, widen
 from realmaster.training.latents import PoolSettings
 from realmaster.training.loop import LoopSettings
+from realmaster.training.refiner import RefinerTraining, train_refiner
 from realmaster.training.shown import ShownSettings, train_shown
 from realmaster.training.teacher import TeacherSettings, taught, train_teachers
 from realmaster.training.transformer import FlowSettings, train_base, train_reference
@@ -35,6 +36,7 @@ PARTS = {
     "autoencoder": "vae",
     "base": "transformer",
     "reference": "transformer_reference",
+    "refiner": "refiner",
     "lora": "adapter_cached.safetensors",
     "editor": "editor_cached.safetensors",
     "vace": "transformer_vace",
@@ -75,6 +77,7 @@ class NanoRecipe(Settings):
     shown: ShownSettings | None = Field(
         None, description="then the reference transformer and the decoder together, by what is seen; null: not"
     )
+    refiner: RefinerTraining = RefinerTraining()
     lora: LoraSettings = LoraSettings()
     editor: LoraSettings = LoraSettings(
         flow=FlowSettings(
@@ -127,15 +130,15 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
         models.tokenizer.save_pretrained(parts / "tokenizer")
         _save(models.text_encoder, parts / "text_encoder")
         _save(models.transformer, parts / "transformer")
+    learnt = both_looks
+    if wanted & {"reference", "refiner"} and recipe.teacher is not None:
+        teachers = train_teachers(both_looks, held_out, output / "teacher", recipe.teacher, device=device)
+        learnt = taught(teachers, both_looks, recipe.teacher.share)
     if "reference" in wanted:
         models = load_parts(parts, device=device)
         models.transformer.requires_grad_(True)
         if recipe.reference_ffn_dim is not None:
             widen(models.transformer, recipe.reference_ffn_dim)
-        learnt = both_looks
-        if recipe.teacher is not None:
-            teachers = train_teachers(both_looks, held_out, output / "teacher", recipe.teacher, device=device)
-            learnt = taught(teachers, both_looks, recipe.teacher.share)
         seen = recipe.reference.pool.height, recipe.reference.pool.width
         shown = [replace(pair, engine=fit(pair.engine, seen), camera=fit(pair.camera, seen)) for pair in held_out]
         train_reference(models, learnt, shown, output / "reference", recipe.reference)
@@ -143,6 +146,9 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
             train_shown(models, learnt, shown, output / "shown", recipe.shown)
             _save(models.autoencoder, parts / "vae")
         _save(models.transformer, parts / "transformer_reference")
+    if "refiner" in wanted:
+        models = load_parts(parts, transformer="transformer_reference", device=device)
+        _save(train_refiner(models, learnt, held_out, output / "refiner", recipe.refiner), parts / "refiner")
     if "lora" in wanted:
         _train_lora(parts, both_looks, small_held_out, output, "lora", recipe.lora, device=device)
     if "editor" in wanted:  # the same on single frames: anchors of the pair pipeline
@@ -164,7 +170,9 @@ def ship(parts: Path, folder: Path) -> None:
     shutil.copytree(parts / "tokenizer", temporary / "tokenizer")
     for adapter in parts.glob("*.safetensors"):  # in half precision already
         shutil.copy(adapter, temporary)
-    models = load_parts(parts)
+    models = load_parts(parts, refiner=PARTS["refiner"])
+    assert models.refiner is not None, "asked for, so loaded"
+    models.refiner.half().save_pretrained(temporary / "refiner")
     models.autoencoder.half().save_pretrained(temporary / "vae")
     models.text_encoder.half().save_pretrained(temporary / "text_encoder")
     for name in ("transformer", "transformer_reference", "transformer_vace"):

@@ -110,11 +110,7 @@ def _flat(groups: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 def lacking_weights(profile: Profile, adapter: Path | None = None) -> Requirement | None:
     """Say what of a profile's checkpoint, or of an adapter, is not on this machine."""
     try:
-        check_parts(
-            profile.folder,
-            ("vae", "tokenizer", "text_encoder", *profile.transformers.values()),
-            remedy=missing_remedy(profile),
-        )
+        check_parts(profile.folder, profile.parts, remedy=missing_remedy(profile))
     except MissingWeightsError as error:
         missing, _, remedy = str(error).rpartition(": ")
         return Requirement(missing or str(error), remedy)
