@@ -1,8 +1,6 @@
 """Train nano's refiner: from the render and nano's own picture of it, enlarged, to the photograph at the pairs' size.
 
 It comes after the reference transformer, whose pictures it has to mend. They are drawn once and kept in the run folder.
-What nano says of scenes that it learnt is nearer to the photograph than what it says of others; broad blotches of
-colour are laid over the pictures in training, so that the refiner does not trust their light blindly.
 
 Letters: B batch, h, w pixels of a crop.
 """
@@ -47,8 +45,7 @@ class RefinerTraining(Settings):
     shown_size: tuple[int, int] = Field((96, 176), description="height and width in pixels at which nano translates")
     batch_size: int = Field(8, ge=1, description="crops a step")
     crop: tuple[float, float] = Field((0.55, 0.94), description="range of a crop's sides, in the frame's")
-    ssim_weight: float = Field(4.0, ge=0, description="weight of 1 - SSIM beside the logarithm of the squared error")
-    blotches: float = Field(14.0, ge=0, description="levels, the most of the broad errors laid over nano's pictures")
+    ssim_weight: float = Field(2.0, ge=0, description="weight of 1 - SSIM beside the logarithm of the squared error")
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,6 @@ def train_refiner(
         size = _part(height, generator, settings), _part(width, generator, settings)
         crops = [_crop(one, size, generator) for one in chosen]
         render, picture, camera = (to_tensor(np.stack(frames), device) for frames in zip(*crops, strict=True))
-        if settings.blotches:
-            picture = (picture + _blotches(picture, generator, settings.blotches / 127.5)).clamp(-1, 1)
         refined = refine(net, render, picture)
         errors = ((refined - camera) / 2).square().mean(dim=(1, 2, 3))
         alike = ssim(refined, camera)
@@ -178,14 +173,3 @@ def _crop(one: _Shown, size: tuple[int, int], generator: np.random.Generator) ->
     step = -1 if generator.random() < 0.5 else 1
     place = slice(top, top + size[0]), slice(left, left + size[1])
     return [frames[index][place][:, ::step] for frames in (one.render, one.picture, one.camera)]
-
-
-def _blotches(pictures: Tensor, generator: np.random.Generator, most: float) -> Tensor:
-    """Draw smooth errors for pictures [B, 3, h, w]: mostly of brightness, for three quarters of them."""
-    count, rows = len(pictures), int(generator.integers(2, 9))
-    strengths = generator.uniform(0, most, (count, 1, 1, 1)) * (generator.random((count, 1, 1, 1)) < 0.75)
-    light, hue = (torch.randn(count, channels, rows, 2 * rows, device=pictures.device) for channels in (1, 3))
-    smooth = functional.interpolate(
-        0.8 * light + 0.45 * hue, size=pictures.shape[2:], mode="bicubic", align_corners=False
-    )
-    return torch.from_numpy(strengths).to(smooth) * smooth
