@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from realmaster.data.frames import Pair, load_pairs
-from realmaster.errors import ConfigError
+from realmaster.errors import ConfigError, MissingWeightsError
 from realmaster.evaluation.metrics.ssim import ssim as measured_ssim
 from realmaster.media.writer import ClipWriter
 from realmaster.models.adapter import read_metadata
@@ -103,6 +103,18 @@ def test_a_second_run_trains_nothing_again(trained: Path, pairs: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*.safetensors")}
     train_nano([pairs], trained.parent, NanoRecipe.from_mapping(RECIPE, source="test"))
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*.safetensors")} == before
+
+
+@pytest.mark.parametrize(("part", "missing"), [("reference", "vae"), ("refiner", "transformer_reference")])
+def test_what_a_part_stands_on_is_asked_for_before_its_teachers_are_trained(
+    part: str, missing: str, pairs: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(MissingWeightsError, match=f"{missing}.*train these parts first"):
+        train_nano([pairs], tmp_path / "run", NanoRecipe.from_mapping(RECIPE, source="test"), only=[part])
+    assert not (tmp_path / "run/teacher").exists()
+    with pytest.raises(ConfigError):
+        train_nano([tmp_path / "nowhere"], tmp_path / "other", NanoRecipe(), only=[part])
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_scene_is_never_both_trained_and_validated_on(pairs: Path) -> None:

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from realmaster.config import Settings
 from realmaster.data.frames import Pair, fit, load_pairs
 from realmaster.models.adapter import AdapterMetadata, add_lora, save_adapter
+from realmaster.models.checkpoint import check_parts
 from realmaster.models.loading import Models, load_parts
 from realmaster.models.nano import NanoSizes
 from realmaster.models.text import build_tokenizer
@@ -42,6 +43,9 @@ PARTS = {
     "vace": "transformer_vace",
 }
 """What is trained, in order, and what of the folder it makes."""
+
+
+_FIRST = "train these parts first: name them with --only too, or leave it out"
 
 
 class LoraSettings(Settings):
@@ -104,16 +108,17 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
     `only` limits the work to some of `PARTS`; what they stand on must be done.
 
     Raises:
-        ConfigError: a pair folder has no train split. NumericalError: a loss is not finite.
+        ConfigError: a pair folder has no train split. MissingWeightsError: a part that another stands on is not done.
+        NumericalError: a loss is not finite.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "recipe.json").write_text(recipe.model_dump_json(indent=2))
     parts = output / "nano"
     wanted = {part for part in only or PARTS if not (parts / PARTS[part]).exists()}
     device = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     kept, held_out = hold_out(load_pairs(folders, "train"))  # the test split is never looked at
     both_looks = kept + crossed(kept) if recipe.cross_scenes else kept
     small, small_held_out = hold_out(load_pairs(folders, "train", size=recipe.size))
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "recipe.json").write_text(recipe.model_dump_json(indent=2))
     if "autoencoder" in wanted:
         model = train_autoencoder(
             small,
@@ -132,6 +137,8 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
         _save(models.transformer, parts / "transformer")
     learnt = both_looks
     if wanted & {"reference", "refiner"} and recipe.teacher is not None:
+        stands_on = "transformer" if "reference" in wanted else PARTS["reference"]
+        check_parts(parts, ("vae", "tokenizer", "text_encoder", stands_on), remedy=_FIRST)  # before an hour of teachers
         teachers = train_teachers(both_looks, held_out, output / "teacher", recipe.teacher, device=device)
         learnt = taught(teachers, both_looks, recipe.teacher.share)
     if "reference" in wanted:
