@@ -161,7 +161,7 @@ def test_strips_of_a_large_frame_meet_without_a_seam(frame: np.ndarray, monkeypa
     small = shrink(frame)
     maps = fit_change(small, 255 - small, SETTINGS)
     whole = apply_change(frame, maps)
-    monkeypatch.setattr("realmaster.pipelines.transfer._STRIP", 7 * frame.shape[1])
+    monkeypatch.setattr("realmaster.pipelines.strips._PIXELS", 7 * frame.shape[1])
     np.testing.assert_array_equal(apply_change(frame, maps), whole)
 
 

@@ -60,7 +60,7 @@ def choose_encoding(codec: str, suffix: str, info: ClipInfo) -> tuple[Encoding, 
         # measured on the demo, 832x480: 1.8 s of CPU, 4.5 MB and 41.4 dB for 81 frames (4:2:0 alone costs most of
         # it); flat colours stay within 2 levels, which they do not without trellis or with one thread; a set number of
         # threads gives the same bytes on any machine
-        options = {"preset": "veryfast", "crf": "12", "x264-params": "trellis=1:threads=3"}
+        options = {"preset": "veryfast", "crf": "12", "x264-params": "trellis=1:threads=3:subme=7"}
         if info.width % 2 == 0 and info.height % 2 == 0:
             return Encoding("libx264", "yuv420p", options=options), []
         return Encoding("libx264", "yuv444p", options=options), [

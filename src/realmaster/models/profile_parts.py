@@ -144,6 +144,13 @@ class TransferSettings(Settings):
         le=1,
         description="share of what the grid cannot say that is carried on as it is, at the model's sharpness",
     )
+    hold: float = Field(
+        0.0,
+        ge=0,
+        le=16,
+        description="levels of 255: output that differs by less from the last frame, along the render's motion, "
+        "is drawn back to it; 0 holds nothing",
+    )
     channels: Literal["pixels", "colour"] = Field(
         "colour",
         description="what is carried: the model's own pixels, enlarged; or the input's pixels with their colours "

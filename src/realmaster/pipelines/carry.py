@@ -14,6 +14,7 @@ import numpy.typing as npt
 from realmaster.models.profiles import TransferSettings
 from realmaster.pipelines.enlarge import enlarge
 from realmaster.pipelines.exposure import Exposure
+from realmaster.pipelines.hold import Hold
 from realmaster.pipelines.protect import Weights
 from realmaster.pipelines.sampling import TranslatedWindow
 from realmaster.pipelines.sizes import resize
@@ -29,7 +30,7 @@ class Carrier:
     def __init__(self, settings: TransferSettings, strength: float, masks: Iterator[Weights] | None) -> None:
         """Begin a clip; `masks` gives a weight for every new frame, 0 where the render stays."""
         self.settings, self.strength, self.masks = settings, strength, masks
-        self.steady = SteadyFit(settings)
+        self.steady, self.hold = SteadyFit(settings), Hold(settings.hold)
 
     def carry(self, window: Window, translated: TranslatedWindow) -> Frames:
         """Give one window's new frames, uint8 [n, H, W, 3], at the input's own resolution."""
@@ -41,7 +42,7 @@ class Carrier:
         renders = resize(window.frames, translated.guide.shape[1:3])
         exposure = Exposure.of(renders, self.settings)
         if window.num_held == 0:
-            self.steady = SteadyFit(self.settings)
+            self.steady, self.hold = SteadyFit(self.settings), Hold(self.settings.hold)
             self.steady.begin(
                 renders[first], translated.guide[first:], translated.frames[first:], exposure.weights[first:]
             )
@@ -51,15 +52,15 @@ class Carrier:
             maps = self.steady.fit(
                 renders[index], translated.guide[shown], translated.frames[shown], float(exposure.weights[shown])
             )
-            out.append(
-                apply_change(
-                    window.frames[index],
-                    maps,
-                    self.steady.remainder,
-                    strength=float(exposure.shares[index]) * self._weight(),
-                    gain=float(exposure.gains[index]),
-                )
+            weight = float(exposure.shares[index]) * self._weight()
+            changed = apply_change(
+                window.frames[index],
+                maps,
+                self.steady.remainder,
+                strength=weight,
+                gain=float(exposure.gains[index]),
             )
+            out.append(self.hold.settle(window.frames[index], changed, weight) if self.settings.hold else changed)
         return np.stack(out)
 
     def _weight(self) -> float | npt.NDArray[np.float32]:

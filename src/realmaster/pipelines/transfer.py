@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from realmaster.media.motion import Flow, can_flow, follow, registration
 from realmaster.models.profiles import TransferSettings
+from realmaster.pipelines.strips import strips
 
 Image = npt.NDArray[np.float32]
 Frame = npt.NDArray[np.uint8]
@@ -44,7 +45,6 @@ _HUE = 10.0  # differences of hue keep to the input that much more closely: few 
 _DARK = 0.05  # keeps the ratio of nearly black cells bounded
 _LIGHT = (0.3, 2.0)  # how much darker or lighter contrast may become where a cell is flat
 _FINER = 4  # OpenCV looks up in steps of 1/32 of a pixel: of a quarter of a cell, no step is seen
-_STRIP, _STRIP_ROWS = 1 << 18, 512  # pixels and rows mapped at a time: memory for maps does not grow with the frame
 _BLACK = 16.0  # luma: what is darker is changed less, and 0 not at all
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # BT.601 weights, as OpenCV has them, of display codes
 _UPPER = np.triu_indices(4)
@@ -145,8 +145,7 @@ def apply_change(
     y, x = _places(height, size[1]), _places(width, size[0])
     rest = None if remainder is None else _Enlarged(remainder / np.float32(gain), height, width)
     out = np.empty_like(frame)
-    rows = min(max(1, _STRIP // width), _STRIP_ROWS)
-    for strip in (slice(top, top + rows) for top in range(0, height, rows)):
+    for strip in strips(height, width):
         weight = strength[strip, :, None] if isinstance(strength, np.ndarray) else strength
         added = None if rest is None else rest.rows(strip)
         out[strip] = _apply(frame[strip], finer, len(maps), y[strip], x, added, weight, gain)

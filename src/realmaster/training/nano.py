@@ -155,7 +155,9 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
         _save(models.transformer, parts / "transformer_reference")
     if "refiner" in wanted:
         models = load_parts(parts, transformer="transformer_reference", device=device)
-        _save(train_refiner(models, learnt, held_out, output / "refiner", recipe.refiner), parts / "refiner")
+        answered = learnt[len(both_looks) :]
+        refiner = train_refiner(models, both_looks, held_out, output / "refiner", recipe.refiner, answered=answered)
+        _save(refiner, parts / "refiner")
     if "lora" in wanted:
         _train_lora(parts, both_looks, small_held_out, output, "lora", recipe.lora, device=device)
     if "editor" in wanted:  # the same on single frames: anchors of the pair pipeline

@@ -2,14 +2,19 @@
 
 It comes after the reference transformer, whose pictures it has to mend. They are drawn once and kept in the run folder.
 
+What nano learns from, its teachers' answers, are means of all that may be, and soft. Here the photographs themselves
+are the aim wherever there are any: in squared error, which asks for the mean again, in structural similarity, which
+asks for the contrast that a thing has, and in gradient energy, which asks for edges as strong as the photograph's.
+
 Letters: B batch, h, w pixels of a crop.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +50,34 @@ class RefinerTraining(Settings):
     shown_size: tuple[int, int] = Field((96, 176), description="height and width in pixels at which nano translates")
     batch_size: int = Field(8, ge=1, description="crops a step")
     crop: tuple[float, float] = Field((0.55, 0.94), description="range of a crop's sides, in the frame's")
-    ssim_weight: float = Field(2.0, ge=0, description="weight of 1 - SSIM beside the logarithm of the squared error")
+    ssim_weight: float = Field(9.0, ge=0, description="weight of 1 - SSIM beside the logarithm of the squared error")
+    energy_weight: float = Field(2.0, ge=0, description="weight of the squared logarithm of what is missing in edges")
+    energy: float = Field(0.95, gt=0, le=2, description="gradient energy to reach, in the photograph's")
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """Some frames of a pair: the render, nano's picture of it and the photograph, each uint8 [n, h, w, 3]."""
+    """Some frames of a pair: the render, nano's picture of it and what it should be, each uint8 [n, h, w, 3]."""
 
     render: Frames
     picture: Frames
     camera: Frames
+    is_photograph: bool
 
 
 def train_refiner(
-    models: Models, pairs: Sequence[Pair], validation: Sequence[Pair], folder: Path, settings: RefinerTraining
+    models: Models,
+    pairs: Sequence[Pair],
+    validation: Sequence[Pair],
+    folder: Path,
+    settings: RefinerTraining,
+    *,
+    answered: Sequence[Pair] = (),
 ) -> Any:
     """Train a refiner for models whose transformer reads references (cached); give it in eval mode.
+
+    `answered` are pairs whose photographs are teachers' answers: no model of sharpness, so that only their squared
+    error counts.
 
     Raises:
         NumericalError: the loss is not finite.
@@ -69,8 +86,8 @@ def train_refiner(
     device = models.device
     net = settings.sizes.build().to(device)
     loop = Loop(folder, net, settings.loop)
-    shown = _show(models, pairs, folder / "pictures", settings)
-    held_out = _show(models, validation, folder / "pictures_held_out", settings)
+    shown = _show(models, [*pairs, *answered], folder / "pictures", settings, num_photographs=len(pairs))
+    held_out = _show(models, validation, folder / "pictures_held_out", settings, num_photographs=len(validation))
 
     def step(_index: int, generator: np.random.Generator) -> Mapping[str, Tensor]:
         chosen = [shown[int(generator.integers(len(shown)))] for _ in range(settings.batch_size)]
@@ -80,8 +97,15 @@ def train_refiner(
         render, picture, camera = (to_tensor(np.stack(frames), device) for frames in zip(*crops, strict=True))
         refined = refine(net, render, picture)
         errors = ((refined - camera) / 2).square().mean(dim=(1, 2, 3))
-        alike = ssim(refined, camera)
-        return {"loss": (errors + _SMALL).log().mean() + settings.ssim_weight * (1 - alike), "ssim": alike}
+        losses = {"loss": (errors + _SMALL).log().mean()}
+        of_photograph = torch.tensor([one.is_photograph for one in chosen], device=device)
+        if of_photograph.any():
+            found, truth = refined[of_photograph], camera[of_photograph]
+            losses["ssim"] = ssim(found, truth)
+            missing = (energy(found) + 1).log() - (energy(truth) + 1).log() - math.log(settings.energy)
+            losses["loss"] = losses["loss"] + settings.ssim_weight * (1 - losses["ssim"])
+            losses["loss"] = losses["loss"] + settings.energy_weight * missing.square().mean()
+        return losses
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
@@ -99,8 +123,7 @@ def train_refiner(
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:
     """Structural similarity of the lumas of pictures [B, 3, h, w] in [-1, 1] (Wang et al., 2004), by a Gaussian."""
-    weights = first.new_tensor(_LUMA).view(1, 3, 1, 1)
-    x, y = (((picture + 1) / 2 * weights).sum(dim=1, keepdim=True) for picture in (first, second))
+    x, y = (_luma(picture) for picture in (first, second))
     line = torch.exp(-0.5 * ((torch.arange(11, device=first.device) - 5) / 1.5) ** 2)
     line = line / line.sum()
 
@@ -113,14 +136,32 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     return (alike / ((mean_x**2 + mean_y**2 + 0.01**2) * (spread_x + spread_y + 0.03**2))).mean()
 
 
-def _show(models: Models, pairs: Sequence[Pair], folder: Path, settings: RefinerTraining) -> list[_Shown]:
-    """Let nano translate the pairs, as `nano.yaml` has it, or read what it drew before."""
+def energy(pictures: Tensor) -> Tensor:
+    """Mean squared Sobel gradient of the lumas of pictures [B, 3, h, w] in [-1, 1], as `sharpness` has it: [B]."""
+    sobel = pictures.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+    gradients = functional.conv2d(_luma(pictures) * 255, torch.stack([sobel, sobel.T])[:, None])
+    return gradients.square().sum(dim=1).mean(dim=(1, 2))
+
+
+def _luma(pictures: Tensor) -> Tensor:
+    """Luma [B, 1, h, w] in [0, 1] of pictures [B, 3, h, w] in [-1, 1]."""
+    weights = pictures.new_tensor(_LUMA).view(1, 3, 1, 1)
+    return ((pictures + 1) / 2 * weights).sum(dim=1, keepdim=True)
+
+
+def _show(
+    models: Models, pairs: Sequence[Pair], folder: Path, settings: RefinerTraining, *, num_photographs: int
+) -> list[_Shown]:
+    """Let nano translate the pairs, as `nano.yaml` has it, or read what it drew before; the first have photographs."""
     folder.mkdir(parents=True, exist_ok=True)
     sampling = SamplingSettings(num_inference_steps=1, shift=3.0, still_noise=True, mirror=True)
     sampler = WindowSampler(models, mode="cached", spatial_scale=1, sampling=sampling, seed=0, decode_guide=False)
     logger.info("letting nano translate %d pairs", len(pairs))
     try:
-        return [_show_pair(sampler, pair, folder / f"{index}.npz", settings) for index, pair in enumerate(pairs)]
+        return [
+            replace(_show_pair(sampler, pair, folder / f"{index}.npz", settings), is_photograph=index < num_photographs)
+            for index, pair in enumerate(pairs)
+        ]
     finally:
         sampler.remove()
 
@@ -143,7 +184,7 @@ def _show_pair(sampler: WindowSampler, pair: Pair, file: Path, settings: Refiner
         temporary = file.with_suffix(".partial.npz")
         np.savez(temporary, picture=picture)
         temporary.replace(file)
-    return _Shown(render[kept], picture, camera[kept])
+    return _Shown(render[kept], picture, camera[kept], is_photograph=True)
 
 
 def _pan(shape: tuple[int, ...], generator: np.random.Generator) -> list[tuple[slice, slice]]:
