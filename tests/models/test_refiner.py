@@ -44,6 +44,18 @@ def test_trained_it_hears_both_the_render_and_the_picture() -> None:
     assert drawn[32:36].mean() - drawn[28:32].mean() > 0.1  # the edge that only the render has
 
 
+def test_trained_it_gives_grey_things_no_tint() -> None:
+    net = load_refiner(NANO / "refiner")
+    small = torch.randint(20, 236, (2, 1, 9, 16), generator=torch.Generator().manual_seed(1)) / 127.5 - 1
+    render = small.repeat(1, 3, 1, 1).repeat_interleave(16, dim=2).repeat_interleave(16, dim=3)
+    with torch.no_grad():
+        drawn = 127.5 * refine(net, render, 0.8 * render)
+    tint = drawn - drawn.mean(dim=1, keepdim=True)
+    for part in (render[:, 0] > 0.3, render[:, 0] < -0.3):
+        for colour in range(3):
+            assert abs(float(tint[:, colour][part].mean())) < 1  # of 255 levels
+
+
 def test_widths_that_norms_cannot_group_are_refused() -> None:
     with pytest.raises(ConfigError, match="widths that 8 divides"):
         RefinerSizes.from_mapping({"widths": (12, 20)}, source="test")

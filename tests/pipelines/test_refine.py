@@ -1,4 +1,4 @@
-"""Refining a window: what is refined and what is not, mirrored, with more contrast, and what a damaged net says."""
+"""Refining a window: what is refined and what is not, mirrored, and what a damaged net says."""
 
 from __future__ import annotations
 
@@ -52,16 +52,6 @@ def test_with_mirror_a_mirrored_window_comes_out_mirrored(net: Any, renders: np.
     difference = both.refine(renders, window(small)).frames.astype(int) - both.refine(*turned).frames[:, :, ::-1]
     assert np.abs(difference).max() <= 1
     assert not np.array_equal(plain.refine(renders, window(small)).frames, plain.refine(*turned).frames[:, :, ::-1])
-
-
-def test_contrast_is_raised_around_a_pixels_surroundings_and_their_light_stays(net: Any, renders: np.ndarray) -> None:
-    small = 64 + renders[:, ::2, ::2] // 2
-    plain, raised = (Refiner(net, contrast=c).refine(renders, window(small)).frames.astype(float) for c in (0.0, 0.5))
-    assert raised.std() > 1.1 * plain.std()
-    assert abs(raised.mean() - plain.mean()) < 1
-    flat = np.full_like(renders, 100)
-    untrained = RefinerSizes(widths=(8, 16)).build().eval()
-    np.testing.assert_array_equal(Refiner(untrained, contrast=0.5).refine(flat, window(flat)).frames, flat)
 
 
 def test_a_damaged_net_is_an_error(net: Any, renders: np.ndarray) -> None:

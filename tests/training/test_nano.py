@@ -1,6 +1,7 @@
 """`make nano` in seconds: every part trained for a few steps on pairs made here, then used."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -8,20 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from realmaster.data.frames import Pair, load_pairs
 from realmaster.errors import ConfigError, MissingWeightsError
+from realmaster.evaluation.metrics.sharpness import gradient_energy
 from realmaster.evaluation.metrics.ssim import ssim as measured_ssim
 from realmaster.media.writer import ClipWriter
 from realmaster.models.adapter import read_metadata
 from realmaster.models.loading import Models, load_parts
 from realmaster.models.reference import ReferenceAttention
-from realmaster.models.refiner import load_refiner, to_tensor
+from realmaster.models.refiner import load_refiner, refine, to_tensor
 from realmaster.models.vace import condition_channels, grow_vace
 from realmaster.training.captions import WEATHER, all_captions, vary_caption
 from realmaster.training.initialise import start_copying, start_local, start_reading, widen
 from realmaster.training.nano import NanoRecipe, crossed, hold_out, scene_of, train_nano
-from realmaster.training.refiner import RefinerTraining, ssim, train_refiner
+from realmaster.training.refiner import RefinerTraining, energy, ssim, train_refiner
 from realmaster.training.shown import ShownSettings, train_shown
 from realmaster.training.transformer import pixel_metric, shown_error, validate_one_step
 from realmaster.types import ClipInfo
@@ -166,25 +169,59 @@ def test_a_refiner_learns_what_the_pictures_lack(trained: Path, pairs: Path, tmp
         RECIPE["refiner"] | {"loop": LOOP | {"num_steps": 40, "learning_rate": 5e-3, "validate_every": 40}},
         source="test",
     )
-    net = train_refiner(models, [*shown[:3], *single[3:]], shown[:3], tmp_path, settings)
+    net = train_refiner(models, shown[:3], shown[:3], tmp_path, settings, answered=single[3:])
     scores = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     last = [line for line in scores if "psnr" in line][-1]
     assert last["psnr"] > last["psnr_before"] + 1
     drawn = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")}
     assert len(drawn) == len(shown) + 3
-    again = train_refiner(models, [*shown[:3], *single[3:]], shown[:3], tmp_path, settings)
+    again = train_refiner(models, shown[:3], shown[:3], tmp_path, settings, answered=single[3:])
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")} == drawn
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
 
 
-def test_the_similarity_that_is_trained_is_nearly_the_one_that_is_measured() -> None:
-    generator = np.random.default_rng(3)
-    first = np.kron(generator.integers(0, 256, (1, 8, 12, 3)), np.ones((1, 6, 6, 1))).astype(np.uint8)
-    second = (first * 0.7 + generator.integers(0, 60, first.shape)).astype(np.uint8)
-    cpu = torch.device("cpu")
-    found = float(ssim(to_tensor(first, cpu), to_tensor(second, cpu)))
-    assert found == pytest.approx(measured_ssim(first, second), abs=0.05)
-    assert float(ssim(to_tensor(first, cpu), to_tensor(first, cpu))) == pytest.approx(1)
+def blocks(seed: int, *shape: int) -> np.ndarray:
+    """Grey pictures of soft blocks: [*shape, 48, 72, 3]."""
+    small = np.random.default_rng(seed).integers(0, 256, (*shape, 8, 12, 1))
+    return small.repeat(6, axis=-3).repeat(6, axis=-2).repeat(3, axis=-1).astype(np.uint8)
+
+
+def test_of_grey_pictures_similarity_and_gradient_energy_are_trained_as_they_are_measured() -> None:
+    first = blocks(3, 2)
+    second = (first * 0.7 + blocks(4, 2) * 0.2).astype(np.uint8)
+    both = [to_tensor(frames, torch.device("cpu")) for frames in (first, second)]
+    assert float(ssim(*both)) == pytest.approx(measured_ssim(first, second), abs=0.05)
+    assert float(ssim(both[0], both[0])) == pytest.approx(1)
+    assert energy(both[0]).shape == (2,)
+    assert float(energy(both[0]).mean()) == pytest.approx(gradient_energy(first), rel=0.1)
+
+
+@pytest.mark.parametrize("aim", [lambda a, b: ssim(a, b), lambda a, _: energy(a).mean()], ids=["ssim", "energy"])
+def test_what_grows_sharper_grows_no_tint(aim: Callable[[Tensor, Tensor], Tensor]) -> None:
+    grey, other = (to_tensor(blocks(seed, 1), torch.device("cpu")) for seed in (5, 6))
+    aim(grey.requires_grad_(), other).backward()
+    assert grey.grad is not None
+    assert grey.grad.abs().max() > 0
+    torch.testing.assert_close(grey.grad, grey.grad.mean(dim=1, keepdim=True).expand_as(grey.grad))
+
+
+def test_only_photographs_teach_a_refiner_to_be_sharp(trained: Path, pairs: Path, tmp_path: Path) -> None:
+    models = load_parts(trained, transformer="transformer_reference")
+    shown = load_pairs([pairs], "train")[:3]
+    sharp = RECIPE["refiner"] | {
+        "loop": LOOP | {"num_steps": 40, "learning_rate": 5e-3},
+        "ssim_weight": 0.0,
+        "energy_weight": 20.0,
+        "energy": 2.0,
+    }
+    energies = {}
+    for name, photographs, answers in (("photographs", shown, []), ("answers", [], shown)):
+        settings = RefinerTraining.from_mapping(sharp, source="test")
+        net = train_refiner(models, photographs, shown[:1], tmp_path / name, settings, answered=answers)
+        render = to_tensor(shown[0].engine, torch.device("cpu"))
+        with torch.no_grad():
+            energies[name] = float(energy(refine(net, render, render)).mean())
+    assert energies["photographs"] > 1.07 * energies["answers"]
 
 
 def test_what_is_trained_by_what_is_seen_leaves_latents_as_they_were(

@@ -57,9 +57,10 @@ def choose_encoding(codec: str, suffix: str, info: ClipInfo) -> tuple[Encoding, 
             "folder of images with --codec images"
         )
     if codec == "h264":
-        # measured on the demo, 832x480: 1.8 s of CPU, 4.5 MB and 41.4 dB for 81 frames (4:2:0 alone costs most of
-        # it); flat colours stay within 2 levels, which they do not without trellis or with one thread; a set number of
-        # threads gives the same bytes on any machine
+        # the demo's 81 frames, 832x480: 3.0 s of CPU, 4.3 MB and 43.7 dB; with the preset's own search for motion
+        # (subme=2) 1.7 s, 4.3 MB and 42.6 dB, and what is nearly still flickers more; flat colours stay within 2
+        # levels, which they do not without trellis or with one thread; a set number of threads gives the same bytes
+        # on any machine
         options = {"preset": "veryfast", "crf": "12", "x264-params": "trellis=1:threads=3:subme=7"}
         if info.width % 2 == 0 and info.height % 2 == 0:
             return Encoding("libx264", "yuv420p", options=options), []

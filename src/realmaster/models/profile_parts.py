@@ -176,12 +176,6 @@ class RefinerSettings(Settings):
     part: str = Field("refiner", description="subfolder of the checkpoint")
     height: int = Field(ge=16, le=LARGEST, description="height in pixels for a clip of the profile's own aspect")
     width: int = Field(ge=16, le=LARGEST, description="width in pixels for a clip of the profile's own aspect")
-    contrast: float = Field(
-        0.0,
-        ge=0,
-        le=2,
-        description="how much local contrast is raised: the mean of all that may be is softer than each of it",
-    )
 
     def fit(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of as many pixels and about a clip's aspect."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,15 +20,14 @@ from realmaster.pipelines.enlarge import enlarge
 from realmaster.pipelines.sampling import TranslatedWindow
 
 Frames = npt.NDArray[np.uint8]
-_LOCAL = 1 / 29  # of the height (5 of 144 pixels): how far a pixel's surroundings reach, standard deviation
 
 
 class Refiner:
-    """A refiner's net, and how what it draws is shown."""
+    """A refiner's net, and how often it is asked."""
 
-    def __init__(self, net: Any, *, contrast: float = 0.0, mirror: bool = False) -> None:
-        """Use a loaded net (`models/refiner.py`); `contrast` and `mirror` as in the profile."""
-        self.net, self.contrast, self.mirror = net, contrast, mirror
+    def __init__(self, net: Any, *, mirror: bool = False) -> None:
+        """Use a loaded net (`models/refiner.py`); with `mirror` the mean of a picture and its mirror image's."""
+        self.net, self.mirror = net, mirror
 
     def refine(self, renders: Frames, window: TranslatedWindow, *, first: int = 0) -> TranslatedWindow:
         """Give a window at the size of `renders` [F, h, w, 3], which become its guide.
@@ -56,7 +54,4 @@ class Refiner:
                 "trained for another model; do without it (--set refiner=null)"
             )
         levels = (drawn.permute(0, 2, 3, 1).cpu().numpy() + 1) * 127.5
-        if self.contrast:
-            around = [cv2.GaussianBlur(frame, (0, 0), _LOCAL * len(frame)) for frame in levels]
-            levels += np.float32(self.contrast) * (levels - np.stack(around))
         return np.asarray(np.clip(levels + 0.5, 0, 255), dtype=np.uint8)

@@ -322,7 +322,5 @@ class Translator:
         with watch.stage("refine"):
             renders = resize(window.frames, self.profile.refiner.fit(*window.frames.shape[1:3]))
             renders = Exposure.of(renders, self.profile.transfer).expose(renders)
-            refiner = Refiner(
-                self.models.refiner, contrast=self.profile.refiner.contrast, mirror=self.profile.sampling.mirror
-            )
+            refiner = Refiner(self.models.refiner, mirror=self.profile.sampling.mirror)
             return refiner.refine(renders, translated, first=window.num_held)

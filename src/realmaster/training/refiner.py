@@ -39,7 +39,6 @@ logger = logging.getLogger(__name__)
 _SMALL = 1e-3  # mean square error, of 1, below which a crop need not come: 30 dB
 _WINDOW = 5  # frames that nano is shown: a shot's first frame is alone in its latent, and is not learnt from
 _MARGIN = 16  # a still picture is shown as a pan within this share of its sides
-_LUMA = (0.299, 0.587, 0.114)  # BT.601, of display codes
 
 
 class RefinerTraining(Settings):
@@ -52,7 +51,7 @@ class RefinerTraining(Settings):
     crop: tuple[float, float] = Field((0.55, 0.94), description="range of a crop's sides, in the frame's")
     ssim_weight: float = Field(9.0, ge=0, description="weight of 1 - SSIM beside the logarithm of the squared error")
     energy_weight: float = Field(2.0, ge=0, description="weight of the squared logarithm of what is missing in edges")
-    energy: float = Field(0.95, gt=0, le=2, description="gradient energy to reach, in the photograph's")
+    energy: float = Field(1.0, gt=0, le=2, description="gradient energy to reach, in the photograph's")
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,11 @@ def train_refiner(
 
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:
-    """Structural similarity of the lumas of pictures [B, 3, h, w] in [-1, 1] (Wang et al., 2004), by a Gaussian."""
-    x, y = (_luma(picture) for picture in (first, second))
+    """Structural similarity of each colour of pictures [B, 3, h, w] in [-1, 1] (Wang et al., 2004), by a Gaussian.
+
+    It is measured on lumas; trained on them, contrast would come as green light and purple shade, which are cheapest.
+    """
+    x, y = (_colours(picture) / 255 for picture in (first, second))
     line = torch.exp(-0.5 * ((torch.arange(11, device=first.device) - 5) / 1.5) ** 2)
     line = line / line.sum()
 
@@ -137,16 +139,15 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
 
 
 def energy(pictures: Tensor) -> Tensor:
-    """Mean squared Sobel gradient of the lumas of pictures [B, 3, h, w] in [-1, 1], as `sharpness` has it: [B]."""
+    """Mean squared Sobel gradient of the colours of pictures [B, 3, h, w] in [-1, 1], in levels squared: [B]."""
     sobel = pictures.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
-    gradients = functional.conv2d(_luma(pictures) * 255, torch.stack([sobel, sobel.T])[:, None])
-    return gradients.square().sum(dim=1).mean(dim=(1, 2))
+    gradients = functional.conv2d(_colours(pictures), torch.stack([sobel, sobel.T])[:, None])
+    return gradients.square().sum(dim=1).mean(dim=(1, 2)).view(len(pictures), 3).mean(dim=1)
 
 
-def _luma(pictures: Tensor) -> Tensor:
-    """Luma [B, 1, h, w] in [0, 1] of pictures [B, 3, h, w] in [-1, 1]."""
-    weights = pictures.new_tensor(_LUMA).view(1, 3, 1, 1)
-    return ((pictures + 1) / 2 * weights).sum(dim=1, keepdim=True)
+def _colours(pictures: Tensor) -> Tensor:
+    """Each colour of pictures [B, 3, h, w] in [-1, 1] as a picture of its own, in levels: [3 B, 1, h, w]."""
+    return (pictures.flatten(0, 1)[:, None] + 1) * 127.5
 
 
 def _show(
