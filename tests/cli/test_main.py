@@ -243,3 +243,10 @@ def test_a_signal_ends_the_command_through_its_clean_up(tmp_path: Path, number: 
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (code, "cleaned\n")
     assert err.count("\n") == (1 if number == signal.SIGINT else 0)
+
+
+def test_python_m_is_the_same_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "realmaster", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split()[0]) == (0, "realmaster")
