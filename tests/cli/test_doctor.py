@@ -22,7 +22,7 @@ def diagnosis(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(
             doctor,
             "diagnose",
-            lambda _: Diagnosis(
+            lambda *_: Diagnosis(
                 machine=Machine("3.11.7", "Linux", "a processor", 2, 16.0, 8.0, 100.0, ()),
                 gflops=80.0,
                 dtype="float32",

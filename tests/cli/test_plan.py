@@ -10,7 +10,17 @@ from realmaster.models.profiles import load_profile
 def test_a_plan_is_printed_before_anything_is_loaded(realmaster: Any, clip: Path) -> None:
     said = realmaster("plan", clip, "--memory", "8", "--tflops", "1")
     assert (said.code, said.err) == (0, "")
-    for words in ("nano on cuda", "9 frames of 64x48", "tokens", "PFLOP", "weights", "reference", "peak", "estimate"):
+    for words in (
+        "nano on cuda",
+        "9 frames of 64x48",
+        "tokens",
+        "PFLOP",
+        "weights",
+        "reference",
+        "peak",
+        "estimate",
+        "transfer",
+    ):
         assert words in said.out
     assert "cannot run" not in said.out
 

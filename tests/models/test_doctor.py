@@ -53,7 +53,7 @@ def profile(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_profile_that_fits_is_ready_with_memory_and_time(profile: profiles.Profile, tmp_path: Path) -> None:
-    found = doctor.diagnose(tmp_path)
+    found = doctor.diagnose(tmp_path, lambda *_: 0.1)
     (verdict,) = found.profiles
     assert (verdict.name, verdict.device, verdict.ready) == ("tiny", "cpu", True)
     assert verdict.memory_gb is not None
@@ -64,23 +64,25 @@ def test_a_profile_that_fits_is_ready_with_memory_and_time(profile: profiles.Pro
 
 
 def test_twice_the_speed_halves_the_time_of_the_model(profile: profiles.Profile) -> None:
-    fixed = doctor.estimate(profile, "cpu", available_gb=8, flops=1e30)[1]
-    slow, fast = (doctor.estimate(profile, "cpu", available_gb=8, flops=flops)[1] - fixed for flops in (1e9, 2e9))
+    fixed = doctor.estimate(profile, "cpu", lambda *_: 0.1, available_gb=8, flops=1e30)[1]
+    slow, fast = (
+        doctor.estimate(profile, "cpu", lambda *_: 0.1, available_gb=8, flops=flops)[1] - fixed for flops in (1e9, 2e9)
+    )
     assert slow == pytest.approx(2 * fast)
 
 
 def test_guidance_and_steps_cost_time(profile: profiles.Profile) -> None:
-    plain = doctor.estimate(profile, "cpu", available_gb=8, flops=1e9)[1]
+    plain = doctor.estimate(profile, "cpu", lambda *_: 0.1, available_gb=8, flops=1e9)[1]
     for change in ({"guidance_scale": 3.0}, {"num_inference_steps": 4}):
         dearer = profile.model_copy(update={"sampling": profile.sampling.model_copy(update=change)})
-        assert doctor.estimate(dearer, "cpu", available_gb=8, flops=1e9)[1] > plain
+        assert doctor.estimate(dearer, "cpu", lambda *_: 0.1, available_gb=8, flops=1e9)[1] > plain
 
 
 def test_a_profile_too_large_for_the_memory_says_how_much_is_lacking(
     profile: profiles.Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "inspect_machine", lambda _: replace(MACHINE, free_memory_gb=0.5))
-    found = doctor.diagnose(tmp_path)
+    found = doctor.diagnose(tmp_path, lambda *_: 0.1)
     assert not found.profiles[0].ready
     assert any("memory for tiny" in lack.what and "free 0." in lack.remedy for lack in found.missing)
 
@@ -90,7 +92,7 @@ def test_an_accelerator_is_judged_by_its_own_memory(
 ) -> None:
     small = Accelerator("cuda:0", "a small GPU", 0.1)
     monkeypatch.setattr(doctor, "inspect_machine", lambda _: replace(MACHINE, accelerators=(small,)))
-    (verdict,) = doctor.diagnose(tmp_path).profiles
+    (verdict,) = doctor.diagnose(tmp_path, lambda *_: 0.1).profiles
     assert (verdict.device, verdict.ready) == ("cuda:0", False)
 
 
@@ -109,7 +111,7 @@ def test_a_profile_without_its_weights_is_estimated_all_the_same(
     monkeypatch.setattr(doctor, "inspect_packages", lambda: PACKAGES)
     monkeypatch.setattr(doctor, "measure_flops", lambda *_: 1e10)
     monkeypatch.setattr(doctor, "list_profiles", lambda: ["wan2.2-a14b"])
-    found = doctor.diagnose(tmp_path)
+    found = doctor.diagnose(tmp_path, lambda *_: 0.1)
     (verdict,) = found.profiles
     assert not verdict.ready
     assert verdict.memory_gb is not None
@@ -146,5 +148,5 @@ def test_without_torch_nothing_is_estimated(
     profile: profiles.Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "inspect_packages", lambda: (Package("torch", "", None, None, False),))
-    (verdict,) = doctor.diagnose(tmp_path).profiles
+    (verdict,) = doctor.diagnose(tmp_path, lambda *_: 0.1).profiles
     assert (verdict.ready, verdict.seconds) == (False, None)

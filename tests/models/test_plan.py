@@ -83,6 +83,24 @@ def test_twice_the_speed_is_half_the_time(profile: Profile) -> None:
     assert slow.seconds_total == pytest.approx(2 * fast.seconds_total)
 
 
+def test_the_mirror_image_is_a_second_sample(profile: Profile) -> None:
+    plain, mirrored = (plan(profile, sampling__mirror=mirror) for mirror in (False, True))
+    for name in ("encode", "reference pass", "forward", "decode"):
+        assert mirrored.pflops[name] == pytest.approx(2 * plain.pflops[name])
+    assert mirrored.pflops["text"] == plain.pflops["text"]
+    assert mirrored.memory_gb["reference cache"] == pytest.approx(2 * plain.memory_gb["reference cache"])
+    refine = (load_profile("nano", changes={"sampling.mirror": mirror}) for mirror in (False, True))
+    once, twice = (plan(found).pflops["refine"] for found in refine)
+    assert twice == pytest.approx(2 * once)
+
+
+def test_the_transfer_is_told_and_counts_for_every_frame(profile: Profile) -> None:
+    given = {"device": "cpu", "available_gb": 8.0, "flops_per_second": 1e9}
+    without, with_it = (plan_translation(profile, CLIP, **given, transfer_seconds=each) for each in (None, 0.5))
+    assert "transfer" not in without.seconds
+    assert with_it.seconds_total - without.seconds_total == pytest.approx(0.5 * CLIP.num_frames)
+
+
 def test_too_little_host_memory_for_what_waits_there_is_refused(profile: Profile) -> None:
     found = plan(profile, memory__offload="group")
     assert found.host_gb > 0

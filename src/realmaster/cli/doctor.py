@@ -14,6 +14,8 @@ from realmaster import __version__
 
 if TYPE_CHECKING:
     from realmaster.models.doctor import Diagnosis
+    from realmaster.models.profiles import Profile
+    from realmaster.types import VideoShape
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,10 +28,16 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """
     from realmaster.models.doctor import diagnose
 
-    diagnosis = diagnose(Path.cwd())
+    diagnosis = diagnose(Path.cwd(), _time_transfer)
     click.echo(json.dumps({"realmaster": __version__, **asdict(diagnosis)}, indent=2) if as_json else page(diagnosis))
     if not any(profile.ready for profile in diagnosis.profiles):
         ctx.exit(2)
+
+
+def _time_transfer(profile: Profile, clip: VideoShape) -> float:
+    from realmaster.pipelines.carry_time import time_carrying  # loads torch: where it is missing, it is not called
+
+    return time_carrying(profile, clip)
 
 
 def page(diagnosis: Diagnosis) -> str:
@@ -65,7 +73,7 @@ def page(diagnosis: Diagnosis) -> str:
         table(facts),
         table([("package", "asked", "installed", "extra"), *packages]),
         table([("profile", "for", "memory", "demo clip*", "this machine"), *profiles]),
-        f"* {diagnosis.clip}; an estimate from the model's arithmetic and a matrix product timed just now.",
+        f"* {diagnosis.clip}; an estimate from the model's arithmetic, a matrix product and a transfer timed just now.",
     ]
     if diagnosis.missing:
         parts.append("Missing:\n" + "\n".join(f"  {lack.what}: {lack.remedy}" for lack in diagnosis.missing))

@@ -61,9 +61,17 @@ def command(
     clip = _measure(input)
 
     from realmaster.models.plan import plan_translation, require_memory
+    from realmaster.pipelines.carry_time import time_carrying
 
     name, available, flops = _find_device(device, memory, tflops, chosen.memory.dtype)
-    plan = plan_translation(chosen, clip, device=name, available_gb=available, flops_per_second=flops)
+    plan = plan_translation(
+        chosen,
+        clip,
+        device=name,
+        available_gb=available,
+        flops_per_second=flops,
+        transfer_seconds=time_carrying(chosen, clip),
+    )
     values = {**asdict(plan), "seconds_total": plan.seconds_total, "fits": plan.fits}
     click.echo(json.dumps(values, indent=2) if as_json else page(plan))
     require_memory(plan)
@@ -92,13 +100,14 @@ def page(plan: Plan) -> str:
         table(facts),
         table([("operations", "PFLOP"), *((name, figure(value)) for name, value in plan.pflops.items()),
                ("the whole clip", figure(plan.pflops_total))]),
-        table([("memory", "GB"), *((name, f"{size:.1f}") for name, size in plan.memory_gb.items())]),
+        table([("memory", "GB"), *((name, gigabytes(size)) for name, size in plan.memory_gb.items())]),
         table([("stage", "peak", "time*"), *stages]),
         f"peak {plan.peak_gb:.1f} GB of {plan.available_gb:.1f} GB"
         + (f", and {plan.host_gb:.1f} GB of host memory" if plan.host_gb else "")
         + f"; about {duration(plan.seconds_total)}*",
         *(f"Note: {note}." for note in plan.notes),
-        "* an estimate from operations and the speed of a matrix product; loading, reading and writing come on top.",
+        "* an estimate from operations and the speed of a matrix product; the transfer was timed on this CPU. Loading, "
+        "reading and writing come on top.",
     ]  # fmt: skip
     return "\n\n".join(parts)
 
@@ -130,6 +139,11 @@ def refusal(plan: Plan | TrainingPlan) -> list[str]:
         return []
     takes, there = f"{plan.peak_gb:.1f} GB of memory", plan.available_gb
     return [f"{plan.profile} cannot run so on {plan.device}: it takes {takes}, there are {there:.1f} GB."]
+
+
+def gigabytes(size: float) -> str:
+    """Write GB to a tenth, and what is less to a thousandth."""
+    return f"{size:.1f}" if size >= 0.1 else f"{size:.3f}"
 
 
 def figure(value: float) -> str:

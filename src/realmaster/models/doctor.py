@@ -1,12 +1,13 @@
 """Judge what this machine can run: memory and time of each profile, what is missing, and the command that gets it.
 
 Separate from `machine`, which only reads facts, and from `plan`, which counts: times are estimates, a profile's
-arithmetic over the speed of a matrix product timed at this moment, and memory is the largest stage's.
+arithmetic over the speed of a matrix product, and the transfer of a frame, both timed at this moment; memory is the
+largest stage's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from realmaster.types import VideoShape
 
 DEMO = VideoShape(num_frames=81, height=480, width=832)
 REINSTALL = "they are part of the package: install it again, or train them with `make nano PAIRS=folder`"
-# Measured with nano on the demo's clip, 2 cores of an AMD EPYC, 2026-11-21 (`make demo` prints times and peak memory):
-START_SECONDS = 6.0  # Python, torch and diffusers
-FULL_SIZE_SECONDS_PER_FRAME = 0.06  # reading, carrying the change over, writing, at 832x480
+# Measured with nano on the demo's clip, 2 cores, 2026-11-23 (`make demo` prints times and peak memory):
+START_SECONDS = 4.0  # Python, torch and diffusers
+FILE_SECONDS_PER_FRAME = 0.03  # reading and writing, at 832x480
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,12 @@ class Diagnosis:
     missing: tuple[Lack, ...]
 
 
-def diagnose(folder: Path) -> Diagnosis:
-    """Inspect this machine, its packages and every profile; `folder` is where outputs would go."""
+def diagnose(folder: Path, time_transfer: Callable[[Profile, VideoShape], float]) -> Diagnosis:
+    """Inspect this machine, its packages and every profile.
+
+    `folder` is where outputs would go; `time_transfer` measures the seconds that a frame of a clip takes to be carried
+    to full size.
+    """
     machine, packages = inspect_machine(folder), inspect_packages()
     lacks = list(missing_packages(packages, machine.python))
     device = machine.accelerators[0].device if machine.accelerators else "cpu"
@@ -73,7 +78,7 @@ def diagnose(folder: Path) -> Diagnosis:
             continue
         available = machine.accelerators[0].memory_gb if machine.accelerators else machine.free_memory_gb
         try:
-            memory, seconds = estimate(profile, device, available_gb=available, flops=flops)
+            memory, seconds = estimate(profile, device, time_transfer, available_gb=available, flops=flops)
         except RealMasterError:  # its parts are not known without its files
             verdicts.append(ProfileVerdict(name, profile.purpose, device, None, None, ready=False))
             continue
@@ -129,9 +134,23 @@ def missing_weights(profile: Profile) -> list[Lack]:
     return [Lack(f"weights of {profile.name} ({names}) in {profile.folder}", remedy)]
 
 
-def estimate(profile: Profile, device: str, *, available_gb: float, flops: float) -> tuple[float, float]:
+def estimate(
+    profile: Profile,
+    device: str,
+    time_transfer: Callable[[Profile, VideoShape], float],
+    *,
+    available_gb: float,
+    flops: float,
+) -> tuple[float, float]:
     """Estimate memory in GB and seconds for the demo's clip, on a device that does `flops` operations a second."""
     from realmaster.models.plan import plan_translation
 
-    plan = plan_translation(profile, DEMO, device=device, available_gb=available_gb, flops_per_second=flops)
-    return plan.peak_gb, START_SECONDS + plan.seconds_total + DEMO.num_frames * FULL_SIZE_SECONDS_PER_FRAME
+    plan = plan_translation(
+        profile,
+        DEMO,
+        device=device,
+        available_gb=available_gb,
+        flops_per_second=flops,
+        transfer_seconds=time_transfer(profile, DEMO),
+    )
+    return plan.peak_gb, START_SECONDS + plan.seconds_total + DEMO.num_frames * FILE_SECONDS_PER_FRAME

@@ -78,10 +78,12 @@ def plan_translation(
     available_gb: float,
     flops_per_second: float,
     available_host_gb: float | None = None,
+    transfer_seconds: float | None = None,
 ) -> Plan:
     """Plan the translation of a clip on a device that multiplies matrices at `flops_per_second`.
 
-    `available_host_gb` is the memory of the host beside an accelerator, None where it is not asked about.
+    `available_host_gb` is the memory of the host beside an accelerator, None where it is not asked about;
+    `transfer_seconds` what a frame takes to be carried to full size (`pipelines/carry_time.py`), None leaves it out.
 
     Raises:
         ConfigError, MissingWeightsError: the profile's parts are not known.
@@ -124,7 +126,8 @@ def plan_translation(
         peak_gb=memory.peak / GB,
         host_gb=memory.host / GB,
         available_gb=available_gb,
-        seconds=estimate_seconds(profile, counts, weights, num_windows, readings, forwards, device, flops_per_second),
+        seconds=estimate_seconds(profile, counts, weights, num_windows, readings, forwards, device, flops_per_second)
+        | ({} if transfer_seconds is None else {"transfer": clip.num_frames * transfer_seconds}),
         notes=tuple(_notes(profile, device)),
         available_host_gb=available_host_gb,
     )

@@ -9,7 +9,7 @@ Times are estimates: operations over the speed of a matrix product here and the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -96,6 +96,7 @@ def count_window(profile: Profile, clip: VideoShape) -> Counts:
         storage_dtype=STORED[memory.reference_cache.dtype],
     )
     num_tokens = latents.num_tokens((patch[0], patch[1], patch[2]))
+    samples = 2 if profile.sampling.mirror else 1
     text_size = 4 if memory.dtype == "float32" else 2
     return Counts(
         parts=parts,
@@ -104,10 +105,10 @@ def count_window(profile: Profile, clip: VideoShape) -> Counts:
         num_tokens=num_tokens,
         num_reference_tokens=num_tokens // scale**2,
         text=count_text(parts.text_encoder, num_text_tokens=parts.num_text_tokens, num_prompts=3, dtype=memory.dtype),
-        encode=count_encoding(parts.autoencoder, render, tiled=memory.vae_tiling),
-        reference=reference,
-        forward=forward,
-        decode=_twice(profile, count_decoding(parts.autoencoder, window, tiled=memory.vae_tiling)),
+        encode=_times(samples, count_encoding(parts.autoencoder, render, tiled=memory.vae_tiling)),
+        reference=_times(samples, reference),
+        forward=_times(samples, forward),
+        decode=_times(samples * _decoded(profile), count_decoding(parts.autoencoder, window, tiled=memory.vae_tiling)),
         refine=_count_refining(profile, parts, clip, window),
         text_encoder_bytes=count_text_encoder(parts.text_encoder) * text_size,
         autoencoder_bytes=autoencoder_size * 4,
@@ -202,24 +203,30 @@ def weigh(profile: Profile, counts: Counts) -> Weights:
     return weigh_transformer(counts.parts.transformer, memory.dtype, layerwise_fp8=memory.layerwise_fp8, rank=rank)
 
 
-def _twice(profile: Profile, cost: Cost) -> Cost:
-    """Decode the render beside the translation, where the change between them is what is carried over."""
-    if profile.transfer.channels == "pixels" or profile.refiner is not None:
+def _times(number: int, cost: Cost) -> Cost:
+    """Cost of so many samples at once: with `sampling.mirror` the window and its mirror image."""
+    if number == 1 or cost is NOTHING:
         return cost
-    return Cost(2 * cost.flops, 2 * cost.peak_bytes, 2 * cost.kept_bytes)
+    return Cost(number * cost.flops, number * cost.peak_bytes, number * cost.kept_bytes)
+
+
+def _decoded(profile: Profile) -> int:
+    """How many clips are decoded: the render too, where the change between it and the translation is carried over."""
+    return 1 if profile.transfer.channels == "pixels" or profile.refiner is not None else 2
 
 
 def _count_refining(profile: Profile, parts: Parts, clip: VideoShape, window: VideoShape) -> Cost:
     if profile.refiner is None or parts.refiner is None:
         return NOTHING
-    return count_refining(parts.refiner, VideoShape(window.num_frames, *profile.refiner.fit(clip.height, clip.width)))
+    cost = count_refining(parts.refiner, VideoShape(window.num_frames, *profile.refiner.fit(clip.height, clip.width)))
+    return replace(cost, flops=(2 if profile.sampling.mirror else 1) * cost.flops)  # one image after the other
 
 
 def estimate_seconds(
     profile: Profile, counts: Counts, weights: Weights, num_windows: int, readings: int, forwards: int,
     device: str, flops: float,
 ) -> dict[str, float]:  # fmt: skip
-    """Estimate the seconds of each stage of the clip; loading and the files' frames are not in it."""
+    """Estimate the seconds of each stage of the clip; loading, the transfer and the files' frames are not in it."""
     on_cpu, memory = device == "cpu", profile.memory
     share, video = (CPU_SHARE, CPU_SHARE) if on_cpu else (GPU_SHARE, GPU_AUTOENCODER_SHARE)
     moved = 0.0
