@@ -250,3 +250,15 @@ def test_python_m_is_the_same_program() -> None:
         [sys.executable, "-m", "realmaster", "--version"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.split()[0]) == (0, "realmaster")
+
+
+def test_what_torch_reads_when_it_is_loaded_is_set_by_then_and_never_over_the_users() -> None:
+    show = (
+        "import os, sys; from realmaster.cli.main import main; main(['--version']); assert 'torch' not in sys.modules; "
+    )
+    show += "print(os.environ['OMP_WAIT_POLICY'], os.environ['PYTORCH_ALLOC_CONF'])"
+    asked = {"OMP_WAIT_POLICY": "active", "PYTORCH_ALLOC_CONF": "backend:native"}
+    bare = {name: value for name, value in os.environ.items() if name not in asked}
+    for environment, expected in ((bare, "passive expandable_segments:True"), (bare | asked, "active backend:native")):
+        done = subprocess.run([sys.executable, "-c", show], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == expected

@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # else blocks of many sizes leave gaps that nothing fits in
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin keep others off the cores they wait for
     previous = {number: signal.signal(number, _terminate) for number in _endings()}
     try:
         with group.make_context("realmaster", list(sys.argv[1:] if arguments is None else arguments)) as context:

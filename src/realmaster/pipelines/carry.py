@@ -21,7 +21,7 @@ from realmaster.pipelines.sizes import resize
 from realmaster.pipelines.transfer import SteadyFit, apply_change
 from realmaster.pipelines.windows import Window
 
-Frames = npt.NDArray[np.uint8]
+Frame = npt.NDArray[np.uint8]
 
 
 class Carrier:
@@ -32,11 +32,13 @@ class Carrier:
         self.settings, self.strength, self.masks = settings, strength, masks
         self.steady, self.hold = SteadyFit(settings), Hold(settings.hold)
 
-    def carry(self, window: Window, translated: TranslatedWindow) -> Frames:
-        """Give one window's new frames, uint8 [n, H, W, 3], at the input's own resolution."""
+    def carry(self, window: Window, translated: TranslatedWindow) -> Iterator[Frame]:
+        """Give one window's new frames, each uint8 [H, W, 3], at the input's own resolution."""
         new = range(window.num_held, len(window.frames) - window.num_padding)
         if self.settings.channels == "pixels":
-            return np.stack([enlarge(window.frames[i], translated.frames[i], strength=self._weight()) for i in new])
+            for index in new:
+                yield enlarge(window.frames[index], translated.frames[index], strength=self._weight())
+            return
         # a shot's first frame is alone in its latent and comes out lighter or darker: it takes the next one's change
         first = 1
         renders = resize(window.frames, translated.guide.shape[1:3])
@@ -46,7 +48,6 @@ class Carrier:
             self.steady.begin(
                 renders[first], translated.guide[first:], translated.frames[first:], exposure.weights[first:]
             )
-        out = []
         for index in new:
             shown = max(index, first)
             maps = self.steady.fit(
@@ -60,8 +61,7 @@ class Carrier:
                 strength=weight,
                 gain=float(exposure.gains[index]),
             )
-            out.append(self.hold.settle(window.frames[index], changed, weight) if self.settings.hold else changed)
-        return np.stack(out)
+            yield self.hold.settle(window.frames[index], changed, weight) if self.settings.hold else changed
 
     def _weight(self) -> float | npt.NDArray[np.float32]:
         if self.masks is None:

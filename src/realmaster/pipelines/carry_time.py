@@ -33,9 +33,9 @@ def time_carrying(profile: Profile, clip: VideoShape) -> float:
     guide = resize(frames, size)
     translated = TranslatedWindow(frames=guide // 2 + 40, guide=guide, latents=torch.empty(0))
     carrier = Carrier(profile.transfer, 1.0, None)
-    carrier.carry(Window(frames, num_held=0, num_padding=_TRIED), translated)  # a shot begins: the fit and the flow too
+    list(carrier.carry(Window(frames, num_held=0, num_padding=_TRIED), translated))  # a shot begins: fit and flow too
     begun = time.perf_counter()
-    carrier.carry(Window(frames, num_held=2, num_padding=0), translated)
+    list(carrier.carry(Window(frames, num_held=2, num_padding=0), translated))
     return (time.perf_counter() - begun) / _TRIED * shrunk
 
 

@@ -20,6 +20,7 @@ from realmaster.models.context_parallel import NoWriter, is_first, join_processe
 from realmaster.models.loading import Models, load_profile_models
 from realmaster.models.profiles import Profile, SamplingSettings, load_profile
 from realmaster.models.step_caches import step_caches
+from realmaster.pipelines.beside import Beside
 from realmaster.pipelines.call import (
     OneAtATime,
     check_call,
@@ -287,12 +288,16 @@ class Translator:
                 text = self._encode_prompt(sampler, prompt, negative_prompt)
             before: TranslatedWindow | None = None
             carrier = Carrier(profile.transfer, strength, masks)
-            with step_caches(profile, self.models.experts, sampler.denoiser.num_steps):
+            with (
+                step_caches(profile, self.models.experts, sampler.denoiser.num_steps),
+                Beside[Frames](watch, "transfer") as beside,
+            ):
                 for window in cut_windows(chunks, profile.window, time_stride=self.models.time_stride):
                     before = self._translate_window(sampler, window, text, before, watch)
-                    with watch.stage("transfer"):
-                        translated = carrier.carry(window, before)
-                    yield translated
+                    if done := beside.go_on(carrier.carry(window, before)):
+                        yield np.stack(done)
+                if done := beside.finish():
+                    yield np.stack(done)
         finally:
             sampler.remove()
 
