@@ -79,6 +79,14 @@ def test_each_sound_stays_at_its_picture(tmp_path, name, encoder, output, start,
         assert end >= length - 0.05
 
 
+@pytest.mark.parametrize("start", [0.8, 1.2])
+def test_sound_of_an_avi_whose_clock_counts_packets_is_no_part_of_one_off(tmp_path, start):
+    path = source(tmp_path, "in.avi", "ac3")
+    carry(path, tmp_path / "out.mp4", start_seconds=start)
+    expected = heard(path)[0] - round(start * 16) / 16
+    np.testing.assert_allclose(heard(tmp_path / "out.mp4")[0], expected[expected >= 0], atol=0.002)
+
+
 @pytest.mark.parametrize("output", ["out.mp4", "out.mkv", "out.mov"])
 def test_sound_is_cut_at_the_first_frame_shown_where_the_start_lies_between_frames(tmp_path, output):
     tone = np.zeros(RATE * 2, np.float32)

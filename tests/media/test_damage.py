@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -55,18 +57,46 @@ def test_a_whole_video_is_not_called_cut(tmp_path, name):
     assert read(path, start_seconds=1.5)[1].truncated is None
 
 
-def test_a_last_frame_that_is_held_longer_is_not_called_missing(tmp_path):
-    path = write_video(tmp_path / "in.mp4", list(numbered(8)), options={"bf": "0"})
-    with av.open(str(path)) as origin, av.open(str(tmp_path / "out.mp4"), "w") as container:
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_last_frame_that_is_held_longer_stays_for_as_long(tmp_path, suffix):
+    path = write_video(tmp_path / f"in{suffix}", list(numbered(8)), options={"bf": "0"})
+    with av.open(str(path)) as origin, av.open(str(tmp_path / f"out{suffix}"), "w") as container:
         stream = container.add_stream_from_template(origin.streams.video[0])
-        for packet in origin.demux(video=0):
-            if packet.dts is not None:
-                packet.duration *= 6 if packet.pts == 7 * packet.duration else 1
-                packet.stream = stream
-                container.mux(packet)
-    frames, clip = read(tmp_path / "out.mp4")
-    assert len(frames) == 8
-    assert clip.truncated is None
+        packets = [packet for packet in origin.demux(video=0) if packet.dts is not None]
+        packets[-1].duration = round(Fraction(6, 16) / packets[-1].time_base)
+        for packet in packets:
+            packet.stream = stream
+            container.mux(packet)
+    frames, clip = read(tmp_path / f"out{suffix}")
+    assert read_numbers(frames) == [*range(8), 7, 7, 7, 7, 7]
+    assert (clip.truncated, clip.info.num_frames) == (None, 13)
+    frames, clip = read(tmp_path / f"out{suffix}", start_seconds=0.6)
+    assert read_numbers(frames) == [7, 7, 7]  # nearest to 0.6 s is the tenth of thirteen, a held one
+
+
+@pytest.mark.parametrize("name", ["a.mov", "a.mkv", "a.webm", "a.avi"])
+def test_a_cut_that_takes_two_frames_is_said(tmp_path, name):
+    given = {"container_options": {"movflags": "faststart"}} if name == "a.mov" else {}
+    if name == "a.webm":
+        given |= {"encoder": "libvpx-vp9", "options": {"lossless": "1", "deadline": "realtime"}}
+    if name == "a.avi":
+        given |= {"encoder": "mpeg4", "options": {"qscale": "1"}}
+    whole = write_video(tmp_path / name, list(NOISE), rate=25, **given)
+    assert read(whole)[1].truncated is None
+    frames, clip = read(cut(whole, 0.955))
+    assert 44 <= len(frames) <= 47
+    assert "ends after" in clip.truncated
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_a_whole_clip_whose_times_begin_late_is_not_called_cut(tmp_path, suffix):
+    encoder = {"encoder": "libvpx-vp9", "options": {"deadline": "realtime"}} if suffix == ".webm" else {}
+    times = [Fraction(index, 25) + 5 for index in range(20)]
+    path = write_video(
+        tmp_path / f"a{suffix}", list(numbered(20)), rate=25, times=times, time_base=Fraction(1, 1000), **encoder
+    )
+    frames, clip = read(path)
+    assert (len(frames), clip.truncated) == (20, None)
 
 
 def test_a_cut_behind_the_wanted_part_does_not_matter(tmp_path):

@@ -186,3 +186,14 @@ def test_an_unreadable_image_in_the_middle_is_named(tmp_path):
     (tmp_path / "frame_0002.png").write_bytes(good[: len(good) // 2])  # its header is whole
     with open_clip(tmp_path) as clip, pytest.raises(MediaError, match=r"frame_0002\.png"):
         list(clip.chunks(2))
+
+
+@pytest.mark.parametrize(("start", "expected"), [(0.12, [2, 3, 4, 5]), (0.17, [3, 4, 5]), (0.45, [5])])
+def test_a_start_between_images_gives_each_its_own_number(tmp_path, start, expected):
+    folder = tmp_path / "seq"
+    folder.mkdir()
+    for number, frame in enumerate(numbered(5), 1):
+        write_image(folder / f"f{number}.png", frame)
+    with open_clip(folder, frame_rate=Fraction(10), start_seconds=start) as clip:
+        shown = read_numbers(np.concatenate(list(clip.chunks(9))))
+        assert list(clip.numbers) == [number + 1 for number in shown] == expected

@@ -14,6 +14,7 @@ from realmaster.media.timing import (
     exact_seconds,
     first_time_shown,
     nominal_rate,
+    on_the_sources_grid,
     repeats,
     resample,
     snap,
@@ -139,3 +140,13 @@ def test_seconds_mean_the_decimal_number_that_was_written():
 def test_sound_belongs_to_the_first_frame_shown_not_to_the_start(source, target, start, first):
     rate = None if source is None else Fraction(source)
     assert first_time_shown(rate, Clock(Fraction(target), Fraction(start))) == Fraction(first)
+
+
+@pytest.mark.parametrize(
+    ("start", "moved"), [("0", "0"), ("0.04", "0"), ("0.05", "0"), ("0.06", "0.1"), ("0.47", "0.5"), ("0.97", "0.9")]
+)
+def test_a_clock_that_shows_frames_as_they_are_begins_at_the_nearest_of_them(start: str, moved: str) -> None:
+    rate, clock = Fraction(10), Clock(Fraction(10), Fraction(start))
+    assert on_the_sources_grid(rate, clock, Fraction(1)).start == Fraction(moved)
+    for other in (None, Fraction(20), Fraction(3)):  # varies, is halved, is no multiple
+        assert on_the_sources_grid(other, clock, Fraction(1)) == clock

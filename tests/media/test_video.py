@@ -289,3 +289,61 @@ def test_alpha_beside_a_webm_picture_is_laid_over_black_and_said(tmp_path, monke
     shown, clip = read(path)
     assert shown.min() >= 250
     assert "transparency that cannot be read here" in clip.warnings[0]
+
+
+def test_from_a_start_between_frames_none_comes_twice(tmp_path):
+    path = write_video(tmp_path / "a.mp4", list(numbered(10)), rate=10)
+    for start, expected in ((0.44, range(4, 10)), (0.47, range(5, 10)), (0.99, [9])):
+        with open_clip(path, start_seconds=start) as clip:
+            assert read_numbers(np.concatenate(list(clip.chunks(20)))) == [*expected]
+            assert clip.info.num_frames == len(expected)
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "mpeg4", "mpeg2video"])
+def test_an_avi_with_frames_stored_out_of_order_is_read_in_order(tmp_path, encoder):
+    options = {"preset": "medium", "x264-params": "scenecut=0:b-adapt=0:keyint=8"} if encoder == "libx264" else {}
+    path = write_video(tmp_path / "a.avi", list(numbered(45)), rate=25, encoder=encoder, options={"bf": "2"} | options)
+    for start, first in ((0, 0), (1.2, 30)):
+        with open_clip(path, start_seconds=start) as clip:
+            shown = read_numbers(np.concatenate(list(clip.chunks(50))))
+            assert shown == pytest.approx(range(first, 45), abs=0 if encoder == "libx264" else 1)  # levels are lossy
+            assert clip.truncated is None
+            assert clip.info.num_frames == 45 - first
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
+def test_a_title_in_another_alphabet_s_bytes_does_not_matter(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    with (
+        av.open(str(write_video(tmp_path / "b.mp4", list(numbered(5)), encoder="mpeg4"))) as origin,
+        av.open(str(path), "w") as out,
+    ):
+        out.metadata["title"] = "CafeXX"
+        stream = out.add_stream_from_template(origin.streams.video[0])
+        for packet in origin.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    path.write_bytes(path.read_bytes().replace(b"CafeXX", b"Caf\xe9XX"))
+    with open_clip(path) as clip:
+        assert len(np.concatenate(list(clip.chunks(9)))) == 5
+
+
+def test_a_codec_that_nothing_here_decodes_is_refused_in_one_line(tmp_path):
+    path = write_video(tmp_path / "a.mp4", list(numbered(5)))
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"brxq"))  # Blackmagic RAW
+    with pytest.raises(MediaError, match=r"could not read it \(its codec is not known here"):
+        open_clip(path)
+
+
+def test_a_rate_that_is_no_usual_fraction_can_be_written_again(tmp_path):
+    times = [Fraction(round(index / 30.0004 * 1_000_000), 1_000_000) for index in range(2603)]
+    frames = list(numbered(1)) * 2603
+    path = write_video(
+        tmp_path / "a.mp4", frames, times=times, time_base=Fraction(1, 1_000_000),
+        container_options={"video_track_timescale": "1000000"}, options={"bf": "0", "preset": "ultrafast"},
+    )  # fmt: skip
+    with open_clip(path) as clip:
+        rate = clip.info.frame_rate
+        assert float(rate) == pytest.approx(30.0004, abs=1e-6)
+        assert max(rate.numerator, rate.denominator) < 2**31

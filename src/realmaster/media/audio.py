@@ -147,6 +147,7 @@ class _CopiedTrack:
     def __init__(self, stream: Any, container: Any, muxer: str, zero: Fraction) -> None:
         self.output = container.add_stream_from_template(stream)
         self._zero = zero
+        self._sample = Fraction(1, stream.codec_context.sample_rate)
         # mp4 and mov hide what lies before time 0, so the packet that a decoder needs to warm up may stay
         self._keeps_lead_in = muxer != "matroska"
 
@@ -158,6 +159,12 @@ class _CopiedTrack:
         end = begin + (packet.duration or 0) * packet.time_base
         if end < 0 or (begin < 0 and not self._keeps_lead_in):
             return []
+        if packet.time_base > self._sample:  # AVI counts whole packets: a shift of half of one would be heard
+            packet.pts, packet.dts, packet.duration = (
+                None if ticks is None else round(ticks * packet.time_base / self._sample)
+                for ticks in (packet.pts, packet.dts, packet.duration)
+            )
+            packet.time_base = self._sample
         shift = round(self._zero / packet.time_base)
         packet.pts -= shift
         packet.dts = packet.pts if packet.dts is None else packet.dts - shift

@@ -17,7 +17,15 @@ from typing import Any
 import av
 
 from realmaster.errors import MediaError
-from realmaster.media.timing import STANDARD_RATES, Clock, constant_rate, first_time_shown, nominal_rate, snap
+from realmaster.media.timing import (
+    STANDARD_RATES,
+    Clock,
+    constant_rate,
+    first_time_shown,
+    nominal_rate,
+    on_the_sources_grid,
+    snap,
+)
 
 MAX_PACKETS = 20_000
 MAX_BYTES = 256 * 1024 * 1024
@@ -39,6 +47,7 @@ class Probe:
     has_audio: bool
     decoded: av.VideoFrame  # the first frame
     pixel_aspect: Fraction | None
+    last_time: Fraction | None = None  # of the last frame; None where the scan ended before it
     lost_alpha: bool = False  # the file holds alpha that no decoder here reads
 
 
@@ -51,7 +60,9 @@ def opened(path: Path) -> Iterator[Any]:
     """
     try:
         # "file:" keeps names such as "-clip.mp4" or "a:b.mp4" from being read as an option or a protocol
-        container = av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
+        container = av.open(
+            f"file:{path.absolute()}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        )
     except (av.error.FFmpegError, ValueError) as error:
         raise not_a_video(path, error) from error
     with container:
@@ -79,6 +90,8 @@ def video_stream(container: Any, path: Path) -> Any:
     streams = [stream for stream in container.streams.video if not is_cover(stream)]
     if not streams:
         raise not_a_video(path, "it has no video stream")
+    if streams[0].codec_context is None:
+        raise not_a_video(path, "its codec is not known here")
     return streams[0]
 
 
@@ -125,6 +138,8 @@ def probe(path: Path) -> Probe:
         rate, is_constant = _rate(seconds, stated, tolerance)
         period = 1 / rate if is_constant or not durations[last] else durations[last] * time_base
         last_time = snap(seconds[-1], rate, tolerance) if is_constant else seconds[-1]
+        if is_constant and is_complete and (held := _held(times, durations)):
+            period = max(period, round(held * time_base * rate) / rate)
         stated_end = _stated_end(path, container, stream, ordered[0] * time_base)
         facts: dict[str, Any] = {
             "first_time": ordered[0] * time_base,
@@ -133,6 +148,7 @@ def probe(path: Path) -> Probe:
             "tolerance": tolerance,
             "end": last_time + period if is_complete else stated_end,
             "stated_end": stated_end,
+            "last_time": last_time if is_complete else None,
             "has_audio": bool(container.streams.audio),
             "lost_alpha": _says_alpha(stream) and decoder_of(stream) is stream.codec_context,
         }
@@ -166,7 +182,25 @@ def picture_start(path: Path, clock: Clock) -> Fraction:
         if all(is_cover(stream) for stream in container.streams.video):
             return clock.start  # sound alone has no grid
     facts = probe(path)
-    return first_time_shown(facts.rate if facts.is_constant else None, clock)
+    rate = facts.rate if facts.is_constant else None
+    return first_time_shown(rate, on_the_sources_grid(rate, clock, facts.end))
+
+
+def guesses_times(container: Any, stream: Any) -> bool:
+    """Tell a stream of whose frames the times that libav gives are wrong: H.264 and HEVC with B-frames in AVI.
+
+    AVI stores no times. Its frames come out in their order, one a period.
+    """
+    codec = stream.codec_context
+    return container.format.name == "avi" and codec.codec.canonical_name in ("h264", "hevc") and codec.has_b_frames
+
+
+def _held(times: list[int], durations: list[int]) -> int:
+    """How many ticks longer than the others the last frame is shown, if it is held: all of them, else 0."""
+    last = max(range(len(times)), key=times.__getitem__)
+    usual = sorted(durations)[len(durations) // 2]
+    held = max(time + duration for time, duration in zip(times, durations, strict=True)) - times[last]
+    return held if 2 * held > 3 * usual > 0 else 0
 
 
 def _scan(container: Any, stream: Any, *, max_packets: int = MAX_PACKETS) -> tuple[list[int], list[int], bool]:
@@ -175,9 +209,10 @@ def _scan(container: Any, stream: Any, *, max_packets: int = MAX_PACKETS) -> tup
     durations: list[int] = []
     num_bytes = 0
     period = round(1 / Fraction(stream.average_rate or 25) / stream.time_base)
+    is_guessed = guesses_times(container, stream)
     try:
         for packet in container.demux(stream):
-            time = packet.pts if packet.pts is not None else packet.dts
+            time = packet.pts if packet.pts is not None and not is_guessed else packet.dts
             if packet.size == 0 or packet.is_discard:
                 continue
             if time is None:  # a bare stream has no times: its frames follow each other
@@ -198,7 +233,8 @@ def _rate(seconds: list[Fraction], stated: list[Fraction], tolerance: Fraction) 
     average = (len(seconds) - 1) / seconds[-1]
     candidates = [_tidy(rate) for rate in stated]
     candidates += sorted(STANDARD_RATES, key=lambda rate: abs(rate - average))[:3]
-    candidates += [Fraction(max(1, round(average))), average.limit_denominator(1001), average]
+    # libav takes numerators of 31 bits; a millionth of a frame a second is no error over a day
+    candidates += [Fraction(max(1, round(average))), *map(average.limit_denominator, (1001, 1_000_000))]
     constant = constant_rate(seconds, candidates, tolerance)
     return (constant, True) if constant else (nominal_rate(average), False)
 

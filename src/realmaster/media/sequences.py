@@ -17,7 +17,7 @@ from realmaster.media.absent import no_images
 from realmaster.media.clip import ClipReader, starts_too_late
 from realmaster.media.color import UInt8
 from realmaster.media.images import READABLE, TRANSPARENT, image_size, read_image_and_notes
-from realmaster.media.timing import Clock, Timed, exact_seconds, source_index
+from realmaster.media.timing import Clock, Timed, exact_seconds, on_the_sources_grid, source_index
 from realmaster.types import ClipInfo
 
 DEFAULT_IMAGE_RATE = Fraction(16)
@@ -105,6 +105,7 @@ class SequenceReader(ClipReader):
         end = len(self.files) / source_rate
         if clock.start >= end:
             raise starts_too_late(path, clock.start, end)
+        clock = on_the_sources_grid(source_rate, clock, end)
         num_frames = clock.count(end)
         limit = None
         if duration_seconds is not None:
@@ -184,7 +185,7 @@ def _kind(file: Path) -> str:
 
 def _natural_order(file: Path) -> list[Any]:
     parts = re.split(r"(\d+)", file.name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def _numbered(pattern: Path) -> dict[int, Path]:

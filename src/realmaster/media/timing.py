@@ -9,6 +9,7 @@ rules, both free of drift because every output time is `start + k / rate` comput
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -67,7 +68,7 @@ def repeats(source_rate: Fraction, target_rate: Fraction) -> int | None:
 def source_index(index: int, source_rate: Fraction, clock: Clock) -> int:
     """Which frame of a constant-rate source is shown as output frame `index`: by repeating, else nearest in time."""
     position = clock.time(index) * source_rate  # in source frames
-    if repeats(source_rate, clock.rate):
+    if (repeats(source_rate, clock.rate) or 1) > 1:
         return floor(position)
     return ceil(position - Fraction(1, 2))  # a tie goes to the earlier frame
 
@@ -81,6 +82,7 @@ def resample(
     source, None where it varies. One frame is held at a time.
     """
     factor = repeats(source_rate, clock.rate) if source_rate is not None else None
+    limit = None if limit is None else min(limit, sys.maxsize)
     if source_rate is None or factor is None or factor == 1:
         return islice(_nearest(frames, clock), limit)
     position = clock.start * source_rate
@@ -103,6 +105,18 @@ def first_time_shown(source_rate: Fraction | None, clock: Clock) -> Fraction:
         return ceil(position - Fraction(1, 2)) / source_rate  # the nearest frame; a tie goes to the earlier
     first = floor(position)
     return (first + 1) / source_rate - ceil((1 - (position - first)) * factor) / clock.rate
+
+
+def on_the_sources_grid(source_rate: Fraction | None, clock: Clock, end: Fraction | None) -> Clock:
+    """Move a clock that shows frames as they are, at the source's own rate, to the first of them.
+
+    So that each is shown once: from a start between frames, the last one would be the nearest to two output times.
+    `end` is when the source's last frame ceases to be shown, None where it is not known; other clocks stay.
+    """
+    if source_rate is None or repeats(source_rate, clock.rate) != 1:
+        return clock
+    start = first_time_shown(source_rate, clock)
+    return Clock(clock.rate, start if end is None else max(min(start, end - 1 / source_rate), Fraction(0)))
 
 
 def constant_rate(times: Sequence[Fraction], candidates: Iterable[Fraction], tolerance: Fraction) -> Fraction | None:

@@ -17,8 +17,8 @@ from realmaster.media.clip import ClipReader, starts_too_late
 from realmaster.media.color import UInt8
 from realmaster.media.convert import FrameColor, FrameConverter, Geometry
 from realmaster.media.images import TRANSPARENT
-from realmaster.media.probe import decoder_of, opened, probe, video_stream
-from realmaster.media.timing import Clock, Timed, exact_seconds, snap
+from realmaster.media.probe import decoder_of, guesses_times, opened, probe, video_stream
+from realmaster.media.timing import Clock, Timed, exact_seconds, on_the_sources_grid, snap
 from realmaster.types import ClipInfo
 
 
@@ -46,6 +46,8 @@ class VideoReader(ClipReader):
             limit = Clock(clock.rate).count(exact_seconds(duration_seconds))
         if facts.end is not None and clock.start >= facts.end:
             raise starts_too_late(path, clock.start, facts.end)
+        source_rate = facts.rate if facts.is_constant else None
+        clock = on_the_sources_grid(source_rate, clock, facts.end)
         geometry = Geometry.of(facts.decoded, facts.pixel_aspect)
         color = FrameColor.of(facts.decoded)
         self._convert = FrameConverter(geometry)
@@ -62,7 +64,7 @@ class VideoReader(ClipReader):
             has_alpha=color.has_alpha,
             source=str(path),
         )
-        super().__init__(info, source_rate=facts.rate if facts.is_constant else None, clock=clock, limit=limit)
+        super().__init__(info, source_rate=source_rate, clock=clock, limit=limit)
         self.color = str(color)
         self._seen = _Seen()
         self._warn_of_changes(geometry, color)
@@ -104,7 +106,8 @@ class VideoReader(ClipReader):
         for time, duration, frame in self._decoded():
             seconds = time - facts.first_time
             if facts.is_constant:
-                seconds, duration = snap(seconds, facts.rate, facts.tolerance), period
+                seconds = snap(seconds, facts.rate, facts.tolerance)
+                duration = facts.end - seconds if facts.end is not None and seconds == facts.last_time else period
             if latest is not None and seconds <= latest:
                 continue  # a second frame for the same time
             latest = seconds
@@ -115,11 +118,12 @@ class VideoReader(ClipReader):
     def _report_damage(self, end: Fraction) -> None:
         """Compare the end of the last frame with what the container states, and count what did not decode."""
         seen, stated = self._seen, self._probe.stated_end
-        if stated is None and seen.stated_end is not None and seen.any_end + Fraction(1, 10) < seen.stated_end:
-            stated = seen.stated_end  # containers round their own length and pad sound by less than a tenth
+        padding = Fraction(1, 10) if self._probe.has_audio else Fraction(0)  # sound is padded by less than a tenth
+        if stated is None and seen.stated_end is not None and seen.any_end + padding < seen.stated_end:
+            stated = seen.stated_end
         if seen.num_lost == 0:
             end = max(end, seen.video_end)  # the last frame may be held longer than its period
-        if stated is not None and end + Fraction(3, 2) / self._probe.rate + self._probe.tolerance < stated:
+        if stated is not None and end + Fraction(1, 2) / self._probe.rate + self._probe.tolerance < stated:
             self.truncated = f"the file ends after {float(end):.2f} s of {float(stated):.2f} s"
         if seen.num_lost:
             self._warn(
@@ -147,7 +151,8 @@ class VideoReader(ClipReader):
             stream = video_stream(container, self.path)
             stream.thread_type = "AUTO"
             base = Fraction(stream.time_base)
-            if seek_to is not None:
+            is_guessed = guesses_times(container, stream)
+            if seek_to is not None and not is_guessed:
                 try:
                     container.seek(int(seek_to / base), stream=stream)
                 except av.error.FFmpegError:
@@ -155,7 +160,7 @@ class VideoReader(ClipReader):
             previous: Fraction | None = None
             for frame in self._pictures(container, stream):
                 ticks = frame.pts if frame.pts is not None else frame.dts
-                if ticks is not None:
+                if ticks is not None and not is_guessed:
                     time = ticks * base
                 else:
                     time = self._probe.first_time if previous is None else previous + 1 / self._probe.rate
@@ -167,7 +172,7 @@ class VideoReader(ClipReader):
         first = self._probe.first_time
         seen = self._seen = _Seen()
         if container.duration and "matroska" in container.format.name:  # others state each stream's length
-            seen.stated_end = Fraction(container.duration + (container.start_time or 0), av.time_base) - first
+            seen.stated_end = Fraction(container.duration, av.time_base) - first  # its end, and not its length
         decoder = decoder_of(stream)
         packets = container.demux([stream, *container.streams.audio])
         while True:
@@ -177,7 +182,7 @@ class VideoReader(ClipReader):
                 return  # the file is cut or damaged beyond reading: `_report_damage` compares with the stated end
             if packet is None:
                 return
-            if packet.pts is not None:
+            if packet.pts is not None and not packet.is_corrupt:  # one that is cut is no end
                 packet_end = (packet.pts + (packet.duration or 0)) * packet.time_base - first
                 seen.any_end = max(seen.any_end, packet_end)
                 if packet.stream is stream:
