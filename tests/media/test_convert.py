@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 
 from media_files import chart, to_yuv, video_frame, write_video
 from realmaster.media.color import linear_to_srgb, primaries_matrix, srgb_to_linear
+from realmaster.media.images import TRANSPARENT
 from realmaster.media.reader import open_clip
 
 CHART = chart()
@@ -100,6 +101,32 @@ def test_transparent_video_is_laid_over_black_and_says_so(tmp_path):
     assert np.abs(frames[0].astype(int) - CHART * (alpha[..., None] / 255)).max() <= 2
     assert clip.info.has_alpha
     assert "laid over black" in clip.warnings[0]
+
+
+@pytest.mark.parametrize(("transfer", "primaries"), [(1, 12), (1, 9), (16, 9), (18, 9)])
+def test_a_transparent_video_of_wide_gamut_or_hdr_is_laid_over_black_too(tmp_path, transfer, primaries):
+    alpha = np.full(CHART.shape[:2], 1023, np.uint16)
+    tags = {"matrix": "bt2020", "transfer": transfer, "primaries": primaries}
+    planes = [*to_yuv(CHART, "bt2020", full_range=False, bits=10), alpha]
+    opaque, clip = stored(tmp_path, planes, "yuva444p10le", **tags)
+    assert TRANSPARENT not in clip.warnings
+    assert opaque[0][:, :16].max() > 100
+    alpha[:, 16:32], alpha[:, 32:] = 409, 0  # 40 % and nothing
+    frames, clip = stored(tmp_path, planes, "yuva444p10le", **tags)
+    assert np.abs(frames[0].astype(int) - opaque[0] * (alpha[..., None] / 1023)).max() <= 1
+    assert clip.info.has_alpha
+    assert TRANSPARENT in clip.warnings
+
+
+def test_a_transparent_prores_of_wide_gamut_is_laid_over_black(tmp_path):
+    planes = [*to_yuv(CHART, "bt709", full_range=False, bits=10), np.zeros(CHART.shape[:2], np.uint16)]
+    frame = video_frame(planes, "yuva444p10le")
+    frame.colorspace, frame.color_trc, frame.color_primaries = 1, 1, 12  # this encoder takes its tags from frames
+    path = write_video(tmp_path / "a.mov", [frame] * 2, encoder="prores_ks", options={"profile": "4444"}, primaries=12)
+    frames, clip = read(path)
+    assert (frames == 0).all()
+    assert clip.color == "bt709 limited p3 primaries"
+    assert clip.warnings[-1] == TRANSPARENT
 
 
 def test_an_opaque_alpha_channel_is_not_worth_a_warning(tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -9,9 +10,8 @@ from PIL import Image
 
 from media_files import chart, write_exr
 from realmaster.errors import MediaError, OutputError
-from realmaster.media import exr_header
-from realmaster.media.color import linear_to_srgb
 from realmaster.media.icc import profile_name
+from realmaster.media.image_sinks import image_sink
 from realmaster.media.images import TRANSPARENT, image_size, read_image, read_image_and_notes, write_image
 
 
@@ -103,38 +103,6 @@ def test_a_photograph_is_turned_upright_as_its_camera_noted(tmp_path):
     assert image_size(tmp_path / "a.png") == (48, 64)
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_exr_is_scene_linear_and_becomes_srgb(tmp_path, half):
-    linear = np.random.default_rng(0).random((6, 8, 3)).astype(np.float32)
-    write_exr(tmp_path / "a.exr", linear, half=half)
-    expected = np.rint(linear_to_srgb(linear) * 255)
-    assert np.abs(read_image(tmp_path / "a.exr") - expected).max() <= 1
-    assert image_size(tmp_path / "a.exr") == (8, 6)
-
-
-def test_exr_light_above_1_is_clipped_and_says_so(tmp_path):
-    write_exr(tmp_path / "a.exr", np.full((4, 4, 3), 7.5, np.float32))
-    image, notes = read_image_and_notes(tmp_path / "a.exr")
-    assert (image == 255).all()
-    assert "clipped" in notes[0]
-
-
-def test_exr_holes_that_are_no_numbers_are_black_and_said(tmp_path):
-    linear = np.full((4, 4, 3), 1.0, np.float32)
-    linear[0, 0, 1] = np.nan
-    image, notes = read_image_and_notes(write_exr(tmp_path / "a.exr", linear))
-    assert image[0, 0].tolist() == [255, 0, 255]
-    assert "no numbers" in notes[0]
-
-
-def test_exr_alpha_is_premultiplied_so_colours_stand_over_black(tmp_path):
-    linear = np.full((4, 4, 3), 0.25, np.float32)
-    path = write_exr(tmp_path / "a.exr", linear, alpha=np.full((4, 4), 0.5, np.float32))
-    image, notes = read_image_and_notes(path)
-    assert notes == (TRANSPARENT,)
-    assert (image == 137).all()
-
-
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".exr"])
 @pytest.mark.parametrize("keep", [0, 10, 0.5])
 def test_a_cut_image_is_refused_by_name_and_in_one_line(tmp_path, suffix, keep, capfd):
@@ -151,126 +119,52 @@ def test_a_cut_image_is_refused_by_name_and_in_one_line(tmp_path, suffix, keep, 
     assert capfd.readouterr() == ("", "")
 
 
-def with_attribute(path, name, kind, value):
-    """Add an attribute to an EXR image, or replace the value of one that is there."""
+def with_chunk(path, kind, content):
+    """Add a chunk to a PNG, behind its header."""
     data = path.read_bytes()
-    begin = data.find(name + b"\0" + kind + b"\0")
-    if begin >= 0:
-        place = begin + len(name) + len(kind) + 6
-        path.write_bytes(data[:place] + value + data[place + len(value) :])
-        return path
-    header = exr_header.parse_header(path, data)
-    added = name + b"\0" + kind + b"\0" + len(value).to_bytes(4, "little") + value
-    _, top, _, bottom = exr_header.window(header, b"dataWindow", path)
-    table = 8 * (bottom - top + 1)  # one row a block where nothing is compressed
-    assert header.compression == 0
-    rows = np.frombuffer(data[header.end : header.end + table], np.uint64) + np.uint64(len(added))
-    end = header.end - 1
-    path.write_bytes(data[:end] + added + b"\0" + rows.tobytes() + data[header.end + table :])
+    chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    path.write_bytes(data[:33] + chunk + data[33:])
     return path
 
 
-def test_exr_pixels_that_are_not_square_are_made_square_and_said(tmp_path):
-    path = write_exr(tmp_path / "a.exr", np.full((6, 8, 3), 0.5, np.float32))
-    with_attribute(path, b"pixelAspectRatio", b"float", struct.pack("<f", 2.0))
-    image, notes = read_image_and_notes(path)
-    assert image.shape == (6, 16, 3)
-    assert (image == 188).all()
-    assert notes == ("pixels are not square (2): frames were stretched from 8x6 to 16x6",)
-    assert image_size(path) == (16, 6)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["colour", "grey", "transparent"])
+def test_a_16_bit_image_is_turned_upright_as_an_8_bit_one_is(tmp_path, orientation, kind):
+    picture = {
+        "colour": chart(),
+        "grey": chart()[..., 0],
+        "transparent": np.dstack([chart(), np.full(chart().shape[:2], 128, np.uint8)]),
+    }[kind]
+    exif = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    for name, stored in (("8.png", picture), ("16.png", picture.astype(np.uint16) * 257)):
+        cv2.imwrite(str(tmp_path / name), stored)
+        with_chunk(tmp_path / name, b"eXIf", exif)
+    image, notes = read_image_and_notes(tmp_path / "16.png")
+    assert (image == read_image(tmp_path / "8.png")).all()
+    assert image_size(tmp_path / "16.png") == image.shape[1::-1]
+    assert notes == ((TRANSPARENT,) if kind == "transparent" else ())
 
 
-def test_exr_light_in_other_primaries_is_brought_to_bt709_and_said(tmp_path):
-    colors = np.array([[[0.5, 0.5, 0.5], [0.2, 0.4, 0.3]]], np.float32).repeat(4, 0)
-    path = write_exr(tmp_path / "a.exr", colors)
-    bt2020 = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
-    with_attribute(path, b"chromaticities", b"chromaticities", struct.pack("<8f", *bt2020))
-    image, notes = read_image_and_notes(path)
-    # ITU-R BT.2087, linear bt2020 to linear bt709
-    matrix = [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]
-    expected = np.rint(linear_to_srgb(colors @ np.array(matrix).T) * 255)
-    assert np.abs(image - expected).max() <= 1
-    assert notes == (
-        "the EXR images have primaries other than bt709: they were brought to bt709, colours outside were clipped",
-    )
-
-
-def test_exr_primaries_with_another_white_keep_grey_grey(tmp_path):
-    path = write_exr(tmp_path / "a.exr", np.full((4, 4, 3), 0.5, np.float32))
-    acescg = (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, 0.32168, 0.33767)
-    with_attribute(path, b"chromaticities", b"chromaticities", struct.pack("<8f", *acescg))
-    assert np.abs(read_image(path).astype(int) - 188).max() <= 1
-
-
-def test_exr_primaries_of_bt709_say_nothing(tmp_path):
-    path = write_exr(tmp_path / "a.exr", np.full((4, 4, 3), 0.5, np.float32))
-    bt709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
-    with_attribute(path, b"chromaticities", b"chromaticities", struct.pack("<8f", *bt709))
-    assert read_image_and_notes(path)[1] == ()
-
-
-def save_exr(path, channels, **header):
-    OpenEXR = pytest.importorskip("OpenEXR", reason="needs the package OpenEXR")
-    kinds = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **header}
-    with OpenEXR.File(kinds, channels) as file:
-        file.write(str(path))
-    return path
-
-
-def test_exr_colours_of_mixed_kinds_are_read(tmp_path):
-    linear = np.random.default_rng(0).random((20, 24, 4)).astype(np.float32)
-    kinds = {"R": np.float16, "G": np.float32, "B": np.float16, "A": np.float32}
-    channels = {name: linear[..., index].astype(kind) for index, (name, kind) in enumerate(kinds.items())}
-    image, notes = read_image_and_notes(save_exr(tmp_path / "a.exr", channels))
-    assert np.abs(image - np.rint(linear_to_srgb(linear[..., :3]) * 255)).max() <= 1
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_level_that_stands_for_nothing_in_a_16_bit_image_is_black_and_said(tmp_path, colour):
+    levels = np.array([[65535, 65534], [257, 0]], np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([levels] * 3) if colour else levels)
+    with_chunk(tmp_path / "a.png", b"tRNS", struct.pack(">H", 65535) * (3 if colour else 1))
+    image, notes = read_image_and_notes(tmp_path / "a.png")
+    assert image[..., 0].tolist() == [[0, 255], [1, 0]]
     assert notes == (TRANSPARENT,)
 
 
-def test_exr_kinds_that_cannot_be_read_are_named(tmp_path):
-    plane = np.full((8, 8), 0.5, np.float32)
-    whole = {name: np.full((8, 8), 3, np.uint32) for name in "RGB"}
-    with pytest.raises(MediaError, match=r"found whole numbers \(uint32\): export as half or float"):
-        read_image(save_exr(tmp_path / "uint.exr", whole))
-    with pytest.raises(MediaError, match=r"channels R, G and B, found Z: export the picture alone"):
-        read_image(save_exr(tmp_path / "depth.exr", {"Z": plane}))
-    import OpenEXR
-
-    header = {"type": OpenEXR.scanlineimage, "compression": OpenEXR.ZIP_COMPRESSION}
-    parts = [
-        OpenEXR.Part({**header, "name": "depth"}, {"Z": plane}, "depth"),
-        OpenEXR.Part({**header, "name": "beauty"}, dict.fromkeys("RGB", plane), "beauty"),
-    ]
-    with OpenEXR.File(parts) as file:
-        file.write(str(tmp_path / "parts.exr"))
-    with pytest.raises(MediaError, match=r"its first part holds Z and its second B, G, R: export"):
-        read_image(tmp_path / "parts.exr")
-    path = write_exr(tmp_path / "j2k.exr", np.zeros((4, 4, 3), np.float32))
-    with_attribute(path, b"compression", b"compression", b"\x0a")
-    with pytest.raises(MediaError, match=r"found HTJ2K, which cannot be read here: export with ZIP"):
-        read_image(path)
-
-
-def test_an_exr_whose_picture_is_a_layer_says_which_layers_there_are(tmp_path):
-    path = write_exr(tmp_path / "a.exr", np.zeros((4, 4, 3), np.float32))
-    before, after = path.read_bytes().split(b"channels\0chlist\0", 1)
-    size = int.from_bytes(after[:4], "little")
-    names = [b"ViewLayer.Combined.B", b"ViewLayer.Combined.G", b"ViewLayer.Combined.R", b"ViewLayer.Depth.Z"]
-    kind = after[4 + 2 : 4 + 2 + 16]  # behind the first name: its number, linearity, sampling
-    channels = b"".join(name + b"\0" + kind for name in names) + b"\0"
-    data = before + b"channels\0chlist\0" + len(channels).to_bytes(4, "little") + channels + after[4 + size :]
-    table = exr_header.parse_header(path, data).end  # where each of the 4 rows begins
-    rows = np.frombuffer(data[table : table + 32], np.uint64) + np.uint64(len(channels) - size)
-    path.write_bytes(data[:table] + rows.tobytes() + data[table + 32 :])
-    said = r"found the layers ViewLayer\.Combined, ViewLayer\.Depth: export the picture alone"
-    with pytest.raises(MediaError, match=said):
-        read_image(path)
-
-
-def test_an_exr_that_lacks_its_last_bytes_is_refused(tmp_path):
-    path = write_exr(tmp_path / "a.exr", np.random.default_rng(0).random((64, 64, 3)).astype(np.float32))
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(MediaError, match="damaged"):
-        read_image(path)
+def test_the_first_of_several_pictures_is_taken_and_this_is_said(tmp_path):
+    pictures = [Image.fromarray(np.full((16, 24, 3), level, np.uint8)) for level in (50, 200)]
+    pictures[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=pictures[1:])
+    image, notes = read_image_and_notes(tmp_path / "a.jpg")
+    assert (image == 50).all()
+    assert notes == ("an image holds several pictures: its first picture was taken",)
+    pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:], lossless=True)
+    image, notes = read_image_and_notes(tmp_path / "a.webp")
+    assert (image == 50).all()
+    assert notes == ("an image is animated: its first picture was taken",)
 
 
 def test_a_missing_image_and_another_kind_of_file_are_refused(tmp_path):
@@ -282,6 +176,27 @@ def test_a_missing_image_and_another_kind_of_file_are_refused(tmp_path):
     (tmp_path / "a.png").write_text("hello")
     with pytest.raises(MediaError, match=r"a\.png: expected an image"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("suffix", "longest"), [(".webp", 16383), (".jpg", 65500), (".JPEG", 65500)])
+def test_a_size_that_a_kind_of_image_cannot_hold_is_refused(tmp_path, suffix, longest, capfd):
+    for shape in ((1, longest + 1, 3), (longest + 1, 1, 3)):
+        said = f"at most {longest} pixels for {suffix} images, got {shape[1]}x{shape[0]}: choose .png"
+        with pytest.raises(OutputError, match=said):
+            write_image(tmp_path / f"a{suffix}", np.zeros(shape, np.uint8))
+        with pytest.raises(OutputError, match=said):
+            image_sink(tmp_path / f"%04d{suffix}", overwrite=False, inputs=(), size=(shape[1], shape[0]))
+    assert list(tmp_path.iterdir()) == []
+    write_image(tmp_path / f"a{suffix}", np.zeros((1, longest, 3), np.uint8))
+    assert image_size(tmp_path / f"a{suffix}") == (longest, 1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_image_that_the_encoder_refuses_is_no_empty_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2, "imencode", lambda *_: (False, np.zeros(0, np.uint8)))
+    with pytest.raises(OutputError, match=r"expected a picture that can be stored as \.png, .* refused 64x48 pixels"):
+        write_image(tmp_path / "a.png", chart())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_image_needs_a_known_ending_and_a_folder_to_go_to(tmp_path):

@@ -49,6 +49,13 @@ def test_each_kind_of_image_is_read(tmp_path, suffix):
     assert read_numbers(frames) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["10²5_%d.png", "①%d.png", "٣_%d.png"])
+def test_raised_and_foreign_digits_in_names_are_no_harm(tmp_path, name):
+    fill(tmp_path / "clip", numbered(12), name=name)
+    frames, _ = read(tmp_path / "clip")
+    assert read_numbers(frames) == list(range(12))
+
+
 def test_an_exr_folder_is_read_as_linear_light(tmp_path):
     for index in range(3):
         write_exr(tmp_path / f"{index}.exr", np.full((8, 8, 3), 0.5, np.float32))

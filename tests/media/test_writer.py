@@ -379,3 +379,10 @@ def test_other_inputs_are_never_replaced(tmp_path, name, codec):
     with pytest.raises(OutputError, match="other than the input"):
         ClipWriter(mask, info_of(NOISE), codec=codec, overwrite=True, inputs=[mask])
     assert mask.exists()
+
+
+def test_images_too_wide_for_their_kind_are_refused_before_any_work(tmp_path):
+    info = ClipInfo(16384, 8, Fraction(16))
+    with pytest.raises(OutputError, match=r"expected sides of at most 16383 pixels for \.webp images"):
+        ClipWriter(tmp_path / "out_%d.webp", info, codec="images")
+    assert not list(tmp_path.iterdir())

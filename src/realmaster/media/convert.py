@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from realmaster.media.color import UInt8
 from realmaster.media.hdr import Transfer, to_sdr
-from realmaster.media.images import over_black, square_size
+from realmaster.media.images import over_black, square_size, to_8_bits
 
 # codes of ITU-T H.273, as libav numbers them
 _MATRICES = {
@@ -128,14 +128,19 @@ class FrameConverter:
         """Convert one frame to uint8 [H, W, 3], upright, square pixels, bt709 primaries, full range, over black."""
         color = FrameColor.of(frame)
         if color.transfer != "sdr" or color.primaries != "bt709":
-            rgb = to_sdr(self._rgb(frame, color, "rgb48le"), color.transfer, color.primaries)
+            deep = self._rgb(frame, color, "rgba64le" if color.has_alpha else "rgb48le")
+            rgb = to_sdr(deep[..., :3], color.transfer, color.primaries)
+            if color.has_alpha:
+                rgb = self._over_black(np.dstack([rgb, to_8_bits(deep[..., 3])]))
         elif color.has_alpha:
-            rgba = self._rgb(frame, color, "rgba")
-            self.saw_transparency = self.saw_transparency or rgba[..., 3].min() < 255
-            rgb = over_black(rgba)
+            rgb = self._over_black(self._rgb(frame, color, "rgba"))
         else:
             rgb = self._rgb(frame, color, "rgb24")
         return self.geometry.upright(rgb)
+
+    def _over_black(self, rgba: UInt8) -> UInt8:
+        self.saw_transparency = self.saw_transparency or bool(rgba[..., 3].min() < 255)
+        return over_black(rgba)
 
     def _rgb(self, frame: av.VideoFrame, color: FrameColor, pixel_format: str) -> Any:
         width, height = self.geometry.square_size

@@ -15,6 +15,7 @@ from realmaster.errors import MediaError
 from realmaster.media.color import Float32
 from realmaster.media.exr_header import (
     COLORS,
+    DWA,
     LOSSY,
     Channel,
     Header,
@@ -22,6 +23,8 @@ from realmaster.media.exr_header import (
     check_is_whole,
     chromaticities,
     damaged,
+    is_exr,
+    moved_to_origin,
     parse_header,
     pixel_aspect,
     window,
@@ -43,7 +46,7 @@ def exr_size(path: Path) -> tuple[int, int, float]:
     Raises:
         MediaError: the file is missing, is no EXR, or is damaged at its beginning.
     """
-    header = parse_header(path, _bytes(path, 65536))
+    header = _header(path)
     left, top, right, bottom = window(header, b"displayWindow", path)
     return right - left + 1, bottom - top + 1, pixel_aspect(header)
 
@@ -58,6 +61,7 @@ def read_exr(path: Path) -> ExrImage:
     header = parse_header(path, data)
     check_can_be_read(data, header, path)
     check_is_whole(data, header, path)
+    data = moved_to_origin(data, header, path)
     try:
         if len({channel.kind for channel in _colors(header)}) > 1:
             linear, alpha = _decode_each(data, header, path)
@@ -74,7 +78,20 @@ def is_lossy_exr(path: Path) -> bool:
     Raises:
         MediaError: the file is missing, is no EXR, or is damaged at its beginning.
     """
-    return parse_header(path, _bytes(path, 65536)).compression in LOSSY
+    return _header(path).compression in LOSSY
+
+
+def _header(path: Path) -> Header:
+    """Read no more of the file than its header needs: a list of Cryptomatte's names can be of megabytes."""
+    count = 65536
+    while True:
+        data = _bytes(path, count)
+        try:
+            return parse_header(path, data)
+        except MediaError:
+            if len(data) < count or not is_exr(data):
+                raise
+        count *= 2
 
 
 def _bytes(path: Path, count: int | None) -> bytes:
@@ -102,7 +119,7 @@ def _ordered(planes: list[Float32]) -> tuple[Float32, Float32 | None]:
 
 def _decode_each(data: bytes, header: Header, path: Path) -> tuple[Float32, Float32 | None]:
     """Decode colours of mixed kinds, which libav refuses together: each alone, under the name of grey."""
-    if header.compression in (8, 9):
+    if header.compression in DWA:
         raise MediaError(
             f"{path}: expected an EXR image whose colours are all 16-bit or all 32-bit floats under DWA compression, "
             "found both: export as half, or with ZIP"

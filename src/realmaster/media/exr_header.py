@@ -22,6 +22,9 @@ UINT, HALF, FLOAT = 0, 1, 2
 LOSSY = (6, 7, 8, 9)
 """Compressions that change values: B44, B44A, DWAA, DWAB."""
 
+DWA = (8, 9)
+"""DWAA and DWAB, of which libav knows less than of others."""
+
 _MAGIC = b"\x76\x2f\x31\x01"
 _TILED, _PARTS = 0x200, 0x1000
 # rows in a block, by the number of the compression: none, RLE, ZIPS, ZIP, PIZ, PXR24, B44, B44A, DWAA, DWAB
@@ -48,7 +51,12 @@ class Header(NamedTuple):
     @property
     def compression(self) -> int:
         """Number of the compression."""
-        return self.attributes.get(b"compression", b"\xff")[0]
+        return (self.attributes.get(b"compression") or b"\xff")[0]  # damaged, it may be of no bytes
+
+
+def is_exr(data: bytes) -> bool:
+    """Tell an EXR by its first bytes."""
+    return data[:4] == _MAGIC
 
 
 def parse_header(path: Path, data: bytes) -> Header:
@@ -58,7 +66,7 @@ def parse_header(path: Path, data: bytes) -> Header:
         MediaError: it is no EXR, or is damaged.
     """
     try:
-        if data[:4] != _MAGIC:
+        if not is_exr(data):
             raise damaged(path)
         (flags,) = struct.unpack_from("<I", data, 4)
         places, end = _attributes(data, 8)
@@ -108,7 +116,8 @@ def check_can_be_read(data: bytes, header: Header, path: Path) -> None:
     """Refuse, by its name, what libav cannot decode or shows wrongly.
 
     Raises:
-        MediaError: HTJ2K, a picture that is in a layer or a later part, other channels, or whole numbers.
+        MediaError: HTJ2K, a picture that is in a layer or a later part, other channels, whole numbers, tiles among
+            several parts, or grey under DWA.
     """
     if header.compression in _HTJ2K:
         raise MediaError(
@@ -123,6 +132,16 @@ def check_can_be_read(data: bytes, header: Header, path: Path) -> None:
             f"{path}: expected an EXR image of 16 or 32-bit floats, found whole numbers (uint32): "
             "export as half or float"
         )
+    if header.flags & _PARTS and header.attributes.get(b"type", b"").startswith(b"tiled"):
+        raise MediaError(
+            f"{path}: expected an EXR image of rows, or of tiles in a single part, found tiles among several parts, "
+            "which cannot be read here: export rows (scanlines)"
+        )
+    if "R" not in kinds and header.compression in DWA:
+        raise MediaError(
+            f"{path}: expected a grey EXR image compressed by ZIP, PIZ or alike, found DWA, which cannot be read here: "
+            "export with ZIP"
+        )
 
 
 def check_is_whole(data: bytes, header: Header, path: Path) -> None:
@@ -133,15 +152,38 @@ def check_is_whole(data: bytes, header: Header, path: Path) -> None:
     """
     if header.flags & (_TILED | _PARTS) or header.compression >= len(_BLOCK_ROWS):
         return  # tiles and parts have other tables; libav decodes what is there
-    _, top, _, bottom = window(header, b"dataWindow", path)
-    num_blocks = -(-(bottom - top + 1) // _BLOCK_ROWS[header.compression])
     try:
-        for offset in struct.unpack_from(f"<{num_blocks}Q", data, header.end):
+        for offset in struct.unpack_from(f"<{_num_blocks(header, path)}Q", data, header.end):
             (size,) = struct.unpack_from("<i", data, offset + 4)
             if offset < header.end or offset + 8 + size > len(data):
                 raise damaged(path)
     except (struct.error, OverflowError) as error:
         raise damaged(path) from error
+
+
+def moved_to_origin(data: bytes, header: Header, path: Path) -> bytes:
+    """Shift an image so that its display window, which is the picture, begins at (0, 0), as libav takes it to.
+
+    Moved are both windows, and the first row of every block; tiles count from the data window's corner.
+
+    Raises:
+        MediaError: the windows or the table of blocks are damaged.
+    """
+    left, top, _, _ = window(header, b"displayWindow", path)
+    if (left, top) == (0, 0):
+        return data
+    moved = bytearray(data)
+    places, _ = _attributes(data, 8)
+    try:
+        for name in (b"displayWindow", b"dataWindow"):
+            x0, y0, x1, y1 = window(header, name, path)
+            struct.pack_into("<4i", moved, places[name][0], x0 - left, y0 - top, x1 - left, y1 - top)
+        for place in _row_numbers(data, header, path):
+            (row,) = struct.unpack_from("<i", data, place)
+            struct.pack_into("<i", moved, place, row - top)
+    except (IndexError, ValueError, OverflowError, struct.error) as error:
+        raise damaged(path) from error
+    return bytes(moved)
 
 
 def damaged(path: Path) -> MediaError:
@@ -170,6 +212,26 @@ def _channels(data: bytes, place: int) -> tuple[Channel, ...]:
         found.append(Channel(data[place:end].decode(errors="replace"), kind, place))
         place = end + 17
     return tuple(found)
+
+
+def _num_blocks(header: Header, path: Path) -> int:
+    """Count the blocks of rows of an image in one part."""
+    _, top, _, bottom = window(header, b"dataWindow", path)
+    return -(-(bottom - top + 1) // _BLOCK_ROWS[header.compression])
+
+
+def _row_numbers(data: bytes, header: Header, path: Path) -> list[int]:
+    """Find where each block of the first part holds the number of its first row; tiles hold none."""
+    if header.flags & _TILED:
+        return []
+    if not header.flags & _PARTS:
+        return list(struct.unpack_from(f"<{_num_blocks(header, path)}Q", data, header.end))
+    end = header.end
+    while data[end] != 0:  # the headers of later parts, up to an empty one
+        _, end = _attributes(data, end)
+    (num_blocks,) = struct.unpack("<i", header.attributes.get(b"chunkCount", b""))
+    # there a block begins with the number of its part
+    return [offset + 4 for offset in struct.unpack_from(f"<{num_blocks}Q", data, end + 1)]
 
 
 def _no_picture(data: bytes, header: Header, path: Path) -> MediaError:

@@ -14,7 +14,7 @@ from pathlib import Path
 from realmaster.errors import OutputError
 from realmaster.media.color import UInt8
 from realmaster.media.encode import MUXERS
-from realmaster.media.images import READABLE, WRITABLE, encode_image
+from realmaster.media.images import READABLE, WRITABLE, check_fits, encode_image
 from realmaster.media.numbering import NumberedName, is_numbered, read_pattern, would_join
 from realmaster.media.output import (
     check_folder,
@@ -33,16 +33,25 @@ class ImageSink:
     """A folder of images being written."""
 
     def __init__(
-        self, path: Path, *, overwrite: bool, inputs: Iterable[str | Path], numbers: Sequence[int] | None = None
+        self,
+        path: Path,
+        *,
+        overwrite: bool,
+        inputs: Iterable[str | Path],
+        numbers: Sequence[int] | None = None,
+        size: tuple[int, int] | None = None,
     ) -> None:
         """Begin the temporary folder.
 
         Raises:
-            OutputError: see `check_output`; an ending that is no image's; a folder with other things in it.
+            OutputError: see `check_output`; an ending that is no image's, or of images that cannot hold `size` (width,
+                height); a folder with other things in it.
             OSError: the folder cannot be written.
         """
         self._path = path
         self._names = self._check(path, overwrite=overwrite, inputs=inputs)
+        if size is not None:
+            check_fits(self._names.suffix, *size)
         self.warnings: list[str] = leftovers(self._beside)
         self._numbers, self._next = iter(numbers or ()), 0
         self._written: list[int] = []
@@ -163,9 +172,21 @@ class PatternSink(ImageSink):
 
 
 def image_sink(
-    path: Path, *, overwrite: bool, inputs: Iterable[str | Path], numbers: Sequence[int] | None = None
+    path: Path,
+    *,
+    overwrite: bool,
+    inputs: Iterable[str | Path],
+    numbers: Sequence[int] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> ImageSink:
-    """Begin a folder of images, or images by a pattern such as `folder/frame_%04d.png`; None counts from 0.
+    """Begin a folder of images, or images by a pattern such as `folder/frame_%04d.png`.
+
+    Args:
+        path: the folder or the pattern.
+        overwrite: replace what is there.
+        inputs: files or folders that must not be replaced.
+        numbers: of the images, in order; None counts from 0.
+        size: (width, height) of the images to come, if it is known.
 
     Raises:
         OutputError: the output cannot be made, or would replace what it may not.
@@ -176,7 +197,7 @@ def image_sink(
             f"{path}: expected a folder for images, got the name of a video: drop the ending {path.suffix}"
         )
     kind = PatternSink if is_numbered(path.name) else ImageSink
-    return kind(path, overwrite=overwrite, inputs=list(inputs), numbers=numbers)
+    return kind(path, overwrite=overwrite, inputs=list(inputs), numbers=numbers, size=size)
 
 
 def _other_thing(folder: Path) -> str | None:

@@ -65,6 +65,18 @@ def check_output(path: str | Path, *, overwrite: bool, inputs: Iterable[str | Pa
     return path
 
 
+def check_file(path: str | Path, *, overwrite: bool, inputs: Iterable[str | Path] = ()) -> Path:
+    """Refuse what `check_output` refuses, and a folder in the place of a file.
+
+    Raises:
+        OutputError: see `check_output`.
+    """
+    path = check_output(path, overwrite=overwrite, inputs=inputs)
+    if path.is_dir():
+        raise OutputError(f"{path}: expected a file to replace, found a folder: choose another name")
+    return path
+
+
 def check_folder(path: Path, folder: Path) -> None:
     """Refuse a folder in which an output `path` cannot be made.
 
@@ -87,7 +99,15 @@ def is_same_file(one: Path, other: Path) -> bool:
 
 def temporary_path(path: Path) -> Path:
     """Name a hidden neighbour of `path` with the same ending."""
-    return path.absolute().with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.part{path.suffix}")
+    return path.absolute().with_name(f".{_short(path.stem)}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+def _short(name: str) -> str:
+    """Cut a name to 100 bytes, in whole letters: a file system counts bytes, of which a letter takes up to four."""
+    name = name[:100]
+    while len(os.fsencode(name)) > 100:
+        name = name[:-1]
+    return name
 
 
 def leftovers(path: Path) -> list[str]:
@@ -95,7 +115,7 @@ def leftovers(path: Path) -> list[str]:
 
     They are told and not removed: a run on another machine, or one that sleeps, would lose its work.
     """
-    pattern = f".{glob.escape(path.stem[:100])}.{'[0-9a-f]' * 8}.part{glob.escape(path.suffix)}"
+    pattern = f".{glob.escape(_short(path.stem))}.{'[0-9a-f]' * 8}.part{glob.escape(path.suffix)}"
     told = []
     for file in sorted(path.absolute().parent.glob(pattern)):
         with suppress(OSError):
@@ -186,7 +206,7 @@ def keep(part: Path, path: Path, problem: str, near: Path | None = None) -> Outp
         OSError: it cannot be renamed.
     """
     near = near or path
-    kept = near.with_name(f"{near.stem[:100]}.{secrets.token_hex(4)}{near.suffix}")
+    kept = near.with_name(f"{_short(near.stem)}.{secrets.token_hex(4)}{near.suffix}")
     part.rename(kept)
     return OutputError(f"{path}: {problem}: the finished work is in {kept}; give it the name it should have")
 

@@ -14,7 +14,7 @@ from realmaster.errors import OutputError
 from realmaster.media.color import UInt8
 from realmaster.media.encode import Codec, choose_encoding
 from realmaster.media.image_sinks import image_sink
-from realmaster.media.output import cannot_write, check_name, check_output
+from realmaster.media.output import cannot_write, check_file, check_name
 from realmaster.media.sinks import Sink, VideoSink
 from realmaster.media.timing import exact_seconds
 from realmaster.types import ClipInfo
@@ -78,12 +78,11 @@ class ClipWriter:
             if info.has_audio and audio_from is not None:
                 self._warnings.append("images hold no sound: it was left out")
             with _failures(self.path):
-                self._sink = image_sink(self.path, overwrite=overwrite, inputs=inputs, numbers=numbers)
+                size = info.width, info.height
+                self._sink = image_sink(self.path, overwrite=overwrite, inputs=inputs, numbers=numbers, size=size)
             return
         encoding, self._warnings = choose_encoding(codec, self.path.suffix, info)
-        check_output(self.path, overwrite=overwrite, inputs=inputs)
-        if self.path.is_dir():
-            raise OutputError(f"{self.path}: expected a file to replace, found a folder: choose another name")
+        check_file(self.path, overwrite=overwrite, inputs=inputs)
         tags_from = audio_from if tags_from is None else tags_from
         with _failures(self.path):
             self._sink = VideoSink(
