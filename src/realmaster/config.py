@@ -53,13 +53,63 @@ class Settings(BaseModel):
         Raises:
             ConfigError: the file is missing, is no YAML, or does not fit the settings.
         """
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"expected a settings file at {path}, could not read it ({error})") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: expected YAML: {str(error).splitlines()[0]}") from error
+        values = read_yaml(path)
         return cls.from_mapping(values if values is not None else {}, source=str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """Read the plain values of a YAML file.
+
+    Raises:
+        ConfigError: the file is missing or no YAML, with the line and what is wrong there.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected a settings file at {path}, could not read it ({error})") from error
+    try:
+        return parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}: expected YAML, could not read it ({error}): correct it") from error
+
+
+def parse_yaml(text: str) -> Any:
+    """Read plain values from YAML, in which each name stands once.
+
+    Raises:
+        ValueError: it is no YAML, or no value of the kind it looks like; with the line and what is wrong there.
+    """
+    try:
+        return _Loader(text).get_single_data()
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
+        raise ValueError(f"{line}{error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML takes the last of two values of one name, and lets errors of Python through: here both are refused."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Read a mapping, and refuse a name that is there twice."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        met = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if (key.tag, key.value) in met:
+                raise yaml.composer.ComposerError(None, None, f"{key.value} is there twice", key.start_mark)
+            met.add((key.tag, key.value))
+        return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """Make a value, and refuse what only looks like one: 2024-02-30 is no date, 0x_ no number."""
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, ValueError) as error:
+            problem = f"{str(node.value)[:40]!r} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
 
 def _known(cls: type[BaseModel], location: tuple[int | str, ...]) -> str:

@@ -169,6 +169,31 @@ def test_bad_files_are_refused_in_one_line(realmaster: Call, tmp_path: Path) -> 
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("command", [("export", "--format", "kohya"), ("import",)])
+@pytest.mark.parametrize("output", [".", "./", "", "..", "empty/", "empty/.."])
+def test_a_folder_is_no_name_for_an_adapter(
+    realmaster: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], output: str
+) -> None:
+    (tmp_path / "here" / "empty").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    refused(realmaster("adapter", *command, NANO, "-o", output), "expected the name of an adapter, got a folder")
+    assert [path.name for path in tmp_path.rglob("*")] == ["here", "empty"]
+
+
+def test_a_folder_in_the_place_of_an_adapter_is_refused_and_stays(realmaster: Call, tmp_path: Path) -> None:
+    (tmp_path / "k.safetensors" / "mine").mkdir(parents=True)
+    words = ("adapter", "export", NANO, "--format", "kohya", "-o", tmp_path / "k", "--overwrite")
+    refused(realmaster(*words), "k.safetensors: expected a file to replace, found a folder")
+    assert (tmp_path / "k.safetensors" / "mine").is_dir()
+
+
+def test_an_adapter_of_rank_zero_is_refused(realmaster: Call, tmp_path: Path) -> None:
+    name = "transformer.blocks.0.attn1.to_q"
+    save_file({f"{name}.lora_A.weight": torch.zeros(0, 8), f"{name}.lora_B.weight": torch.zeros(8, 0)},
+              tmp_path / "none.safetensors")  # fmt: skip
+    refused(realmaster("adapter", "inspect", tmp_path / "none.safetensors"), "rank", "at least 1", "[0, 8] and [8, 0]")
+
+
 def test_options_without_effect_and_unknown_ones_are_refused(realmaster: Call, tmp_path: Path) -> None:
     export = ("adapter", "export", NANO, "-o", tmp_path / "o", "--format")
     refused(realmaster(*export, "comfyui", "--strength", "0.5"), "--strength has no effect")

@@ -148,6 +148,26 @@ def test_a_closed_stream_is_no_error(tmp_path: Path, closed: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8:strict", "caf\\udce9 漢"), ("latin-1", "caf\\udce9 \\u6f22")])
+def test_a_name_that_the_terminal_cannot_write_is_written_as_an_escape(
+    tmp_path: Path, encoding: str, shown: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import click, sys\n"
+        "from realmaster.cli import main as m\n"
+        "@click.command\n"
+        "def speak():\n"
+        "    click.echo('caf\\udce9 \\u6f22')\n"
+        "m.LazyGroup.get_command = lambda *_: speak\n"
+        "sys.exit(m.main(['translate']))\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, program], env=environment, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode(encoding.partition(":")[0]) == f"{shown}\n"
+
+
 def test_nohup_is_left_to_ignore_the_terminals_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for ignored, endings in ((False, [signal.SIGTERM, signal.SIGHUP]), (True, [signal.SIGTERM])):
         monkeypatch.setattr(signal, "getsignal", lambda _, ignored=ignored: signal.SIG_IGN if ignored else None)

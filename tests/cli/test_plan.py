@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from realmaster.models.profiles import load_profile
 
 
@@ -58,6 +60,29 @@ def test_sizes_that_do_not_divide_are_refused_with_the_nearest(realmaster: Any, 
         said = realmaster("plan", "--training", config, "--memory", "8", "--tflops", "1")
         assert said.code == 2
         assert f"choose {nearest}" in said.err
+
+
+@pytest.mark.parametrize("profile", ["nano/vace", "wan2.1-1.3b/vace"])
+def test_models_that_read_no_reference_have_no_plan(
+    realmaster: Any, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str
+) -> None:
+    monkeypatch.setenv("REALMASTER_MODEL_DIR", str(tmp_path))  # as published
+    said = realmaster("plan", clip, "--profile", profile, "--memory", "80", "--tflops", "800")
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert "got WanVACETransformer3DModel: the reference is read by Wan text-to-video transformers only" in said.err
+
+
+def test_what_translate_would_refuse_on_any_machine_is_not_planned(realmaster: Any, clip: Path) -> None:
+    words = ("--memory", "80", "--tflops", "800", "--set", "memory.offload=experts")
+    said = realmaster("plan", clip, *words)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert "expected memory.offload none or group for nano" in said.err
+
+
+def test_an_empty_name_is_not_the_current_folder(realmaster: Any) -> None:
+    said = realmaster("plan", "")
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert "expected the name of a clip, got an empty one" in said.err
 
 
 def test_input_or_training_is_asked_for(realmaster: Any, clip: Path) -> None:

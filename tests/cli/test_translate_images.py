@@ -111,6 +111,25 @@ def test_a_pattern_without_one_number_is_refused_before_the_work(
     assert names(tmp_path) == {"clip.mp4"}
 
 
+@pytest.mark.parametrize(
+    ("output", "codec", "page"),
+    [
+        ("sh010.v001", "images", "sh010.v001.html"),
+        ("frames/sh_%04d.png", "images", "frames.html"),
+        ("sh010.v001.mp4", "h264", "sh010.v001.html"),
+        ("sub/100%done.mp4", "h264", "sub/100%done.html"),
+    ],
+)
+def test_a_report_without_a_name_has_the_whole_name_of_its_output(
+    realmaster: Call, tmp_path: Path, output: str, codec: str, page: str
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", num_frames=1)
+    (tmp_path / "sub").mkdir()
+    words = ("-o", tmp_path / output, "--codec", codec, "--strength", "0", "--report", "-q")
+    assert realmaster("translate", clip, *words).code == 0
+    assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.html")] == [page]
+
+
 def test_a_percent_sign_is_written_twice(quick: Call, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", num_frames=1)
     assert quick(clip, "-o", tmp_path / "new" / "50%%d_%d.png").code == 0

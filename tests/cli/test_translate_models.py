@@ -28,6 +28,7 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "nano.yaml").write_text(yaml.safe_dump(settings))
     monkeypatch.setattr(profiles, "PROFILES", tmp_path / "profiles")
+    monkeypatch.setattr(profiles, "WEIGHTS", folder)
     return folder
 
 
@@ -46,6 +47,14 @@ def translate(realmaster: Callable[..., Any], clip: Path, tmp_path: Path) -> Cal
         return said.err
 
     return refused
+
+
+def test_weights_that_are_not_in_the_folder_of_one_s_own_are_looked_for_there(
+    translate: Callable[..., str], tmp_path: Path
+) -> None:
+    line = translate("--model-dir", str(tmp_path / "nope"))
+    assert f"in {tmp_path / 'nope'}, found none: name the folder that holds them with --model-dir" in line
+    assert "reinstall" not in line
 
 
 def change_transformer(checkpoint: Path, change: Callable[[Path], None]) -> None:

@@ -137,6 +137,10 @@ def test_a_report_in_the_way(realmaster: Call, clip: Path, tmp_path: Path) -> No
     refused(realmaster("translate", clip, "-o", output, "--report", page), "page.html", "--overwrite")
     assert page.read_text() == "mine"
     refused(realmaster("translate", "--report", clip, "-o", output), "PAGE.html", "clip.mp4")
+    (tmp_path / "folder.html").mkdir()
+    said = realmaster("translate", clip, "-o", output, "--report", tmp_path / "folder.html", "--overwrite")
+    refused(said, "folder.html: expected a file to replace, found a folder")
+    assert not output.exists()
 
 
 def test_an_unknown_profile(realmaster: Call, clip: Path, tmp_path: Path) -> None:
@@ -173,6 +177,10 @@ def test_a_prompt_of_ten_thousand_characters(realmaster: Call, clip: Path, tmp_p
         ("--reference", "both"),
         ("--codec", "vhs"),
         ("--device", "toaster"),
+        ("--protect", ""),
+        ("--protect", "#3"),
+        ("--prompt", "caf\udce9"),
+        ("--negative-prompt", "caf\udce9"),
         ("--protect", "no-mask.png"),
         ("--protect", "no-mask.png#3,17"),
     ],

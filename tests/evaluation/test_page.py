@@ -245,6 +245,22 @@ def test_a_translation_whose_settings_are_not_all_known_has_no_command(made: Mad
     assert "realmaster translate" not in write_report(tmp_path / "page.html", made).read_text()
 
 
+def test_a_name_that_is_no_utf8_is_shown_by_its_bytes(made: Made, save: Save, moving: Frames, tmp_path: Path) -> None:
+    told = replace(made, output=save("film\udce9.mkv", moving), settings={"prompt": "caf\udce9"})
+    text = write_report(tmp_path / "page.html", told).read_text(encoding="utf-8")
+    assert r"film\udce9.mkv" in text
+    assert r"caf\udce9" in text
+    assert {path.name for path in tmp_path.iterdir() if path.suffix == ".html"} == {"page.html"}
+
+
+def test_rates_and_settings_are_shown_with_their_digits(made: Made, tmp_path: Path) -> None:
+    info = replace(made.info, frame_rate=Fraction(24000, 1001))
+    told = replace(made, info=info, settings={"strength": 0.12345, "changes": {"transfer.cell": 1234.5}})
+    text = Outline(write_report(tmp_path / "page.html", told).read_text()).text
+    for shown in ("23.976 per second", "strength0.12345", "transfer.cell=1234.5"):
+        assert shown in text
+
+
 def test_a_page_that_may_not_be_replaced_stays(made: Made, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("mine")
     with pytest.raises(OutputError, match="still free"):

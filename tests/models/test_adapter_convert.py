@@ -197,3 +197,13 @@ def test_an_adapter_is_found_by_either_file_by_its_name_and_by_its_folder(tmp_pa
     (tmp_path / "empty").mkdir()
     with pytest.raises(AdapterError, match="found none"):
         find_adapter(tmp_path / "empty")
+
+
+def test_a_name_that_speaks_of_noise_does_not_make_an_adapter_one_of_two(tmp_path: Path) -> None:
+    scene = write_single(tmp_path / "adapter").rename(tmp_path / "my_low_noise_scene.safetensors")
+    assert find_adapter(scene) == {"transformer": scene}
+    high, low = write_pair(tmp_path / "pair")
+    high.unlink()
+    assert find_adapter(low) == {"transformer_2": low}
+    renamed = write_pair(tmp_path / "other")[0].rename(tmp_path / "third_low_noise.safetensors")
+    assert find_adapter(renamed) == {"transformer_2": renamed}, "which the loader refuses by its metadata"

@@ -96,6 +96,11 @@ def test_settings_change_by_their_dotted_names() -> None:
         ("size.width.pixels=3", "no group 'width': remove it"),
         ("memory.ofload=group", "ofload"),
         ("size.width=[", "as YAML writes it"),
+        ("sampling.negative_prompt=2024-13-01", "as YAML writes it, got '2024-13-01' .*: quote it"),
+        ("sampling.shift=0x_", "as YAML writes it, got '0x_' .*: quote it"),
+        (f"sampling.shift={'[' * 3000}", r"nested too deep\): quote it"),
+        (f"sampling.num_inference_steps={10**20}", "less than or equal to 1000"),
+        (f"few_step.num_inference_steps={10**20}", "less than or equal to 1000"),
     ],
 )
 def test_a_change_that_fits_no_setting_is_refused(word: str, message: str) -> None:

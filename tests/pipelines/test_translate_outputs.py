@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from realmaster.errors import OutputError
-from realmaster.media.output import temporary
+from realmaster.media.output import temporary, temporary_path
 from realmaster.pipelines.translate import Translator
 from sample_clips import count_frames, write_clip
 
@@ -158,6 +158,19 @@ def test_what_a_killed_run_left_is_told_once_it_is_a_day_old_and_not_removed(
     assert len(found[2 * 86400]) == 1, "only the old one, and only a temporary file's own name"
     assert Path(left).name in found[2 * 86400][0]
     assert (tmp_path / left).exists()
+
+
+def test_a_name_as_long_as_the_disk_takes_in_any_script_is_an_output(
+    translator: Translator, clip: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / ("漢" * 83 + ".mp4")
+    assert len(output.name.encode()) == 253
+    left = temporary_path(output)
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    made = translator.translate(clip, output, strength=0.0)
+    assert output.is_file()
+    assert [str(left) in warning for warning in made.warnings] == [True]
 
 
 def test_a_pipe_is_not_replaced(translator: Translator, clip: Path, tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realmaster.errors import MediaError
-
 if TYPE_CHECKING:
     from realmaster.media.encode import Codec
     from realmaster.types import ClipInfo
@@ -18,8 +16,10 @@ if TYPE_CHECKING:
 BESIDE_THE_OUTPUT = "beside the output"
 
 
-def place_page(report: str | None, output: str) -> Path | None:
+def place_page(report: str | None, output: str, codec: Codec) -> Path | None:
     """Place the report's page: where asked, or beside the output under its name; None when no report is asked.
+
+    A folder of images has no ending to replace: sh010.v001 gets sh010.v001.html.
 
     Raises:
         OutputError: the output has no name.
@@ -30,9 +30,10 @@ def place_page(report: str | None, output: str) -> Path | None:
     if report == BESIDE_THE_OUTPUT:
         from realmaster.media.numbering import is_numbered
 
-        if is_numbered(place.name):  # one page for all the images, beside their folder
-            return place.parent.with_name(f"{place.parent.name}.html")
-        return place.with_suffix(".html")
+        if codec != "images":
+            return place.with_suffix(".html")
+        folder = place.parent if is_numbered(place.name) else place  # one page for all the images, beside them
+        return folder.parent / f"{folder.name}.html"
     return None if report is None else Path(report)
 
 
@@ -94,16 +95,14 @@ def refuse_clip(
         MediaError: the input is missing or no video.
         OutputError: the output or the report exists, equals an input, or cannot be made.
     """
-    if not source:
-        raise MediaError("expected the name of a clip, got an empty one: give a video, an image folder or a pattern")
     from realmaster.media.numbering import is_numbered
-    from realmaster.media.output import check_output
+    from realmaster.media.output import check_file
     from realmaster.media.writer import ClipWriter
     from realmaster.pipelines.call import open_render, read_rate
 
     given = [name for name in (source, *inputs) if name is not None]
     if page is not None:
-        check_output(page, overwrite=overwrite, inputs=[*given, output])
+        check_file(page, overwrite=overwrite, inputs=[*given, output])
         _create_and_remove(page)
     rate = None if fps is None else read_rate(fps)
     with open_render(source, start_seconds=start_seconds, duration_seconds=duration_seconds, fps=rate) as clip:

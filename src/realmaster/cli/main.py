@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     1 a defect of ours.
     """
     _open_closed_streams()
+    _escape_what_stdout_cannot_write()
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # else blocks of many sizes leave gaps that nothing fits in
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin keep others off the cores they wait for
@@ -120,6 +121,12 @@ def _open_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open
+
+
+def _escape_what_stdout_cannot_write() -> None:
+    """Write a character that stdout's encoding lacks as an escape, as stderr does: it comes after the work is done."""
+    if getattr(sys.stdout, "errors", None) == "strict" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _endings() -> list[int]:

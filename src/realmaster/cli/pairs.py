@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
-import yaml
 
 from realmaster.cli.lazy import LazyCommand, LazyGroup
 from realmaster.cli.progress import progress_bar
@@ -111,16 +110,12 @@ def status(folder: str, as_json: bool) -> None:
 
 def read_settings(config: Path, footage: tuple[str, ...], output: str | None, words: tuple[str, ...]) -> PairSettings:
     """Read CONFIG and lay the options over it."""
+    from realmaster.config import read_yaml
     from realmaster.errors import ConfigError
     from realmaster.models.profiles import read_changes
     from realmaster.pairs.settings import PairSettings
 
-    try:
-        values = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"expected a settings file at {config}, could not read it ({error})") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{config}: expected YAML: {str(error).splitlines()[0]}") from error
+    values = read_yaml(config) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{config}: expected settings as NAME: VALUE, got {type(values).__name__}: see docs/pairs.md")
     for name, value in read_changes(words).items():

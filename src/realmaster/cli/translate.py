@@ -97,7 +97,7 @@ def command(
     write ./-clip.mp4, or -- before it.
     """
     began = time.perf_counter()
-    page = place_page(report, output)
+    page = place_page(report, output, codec)
     from realmaster.pipelines.call import check_prompt, sampling_of_call
 
     check_prompt("--prompt", prompt)

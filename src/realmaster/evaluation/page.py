@@ -109,7 +109,8 @@ def write_report(
     style = house_style() + asset("page.css")
     html = document(f"{name} · RealMaster", body, style=style, script=asset("page.js"))
     with temporary(path, overwrite=overwrite) as part:
-        part.write_text(html, encoding="utf-8", newline="\n")
+        # a name may hold bytes that are no UTF-8, which Python reads as characters that UTF-8 cannot write
+        part.write_text(html, encoding="utf-8", errors="backslashreplace", newline="\n")
     return path
 
 
@@ -261,7 +262,7 @@ def _value(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:g}"
 
 
 def _plural(count: int, word: str) -> str:

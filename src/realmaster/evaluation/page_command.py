@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
+from realmaster.config import parse_yaml
 
 _OPTIONS = (
     *("prompt", "negative_prompt", "profile", "model_dir", "adapter", "reference"),
@@ -40,5 +40,11 @@ def _written(value: Any) -> str:
 
 def _as_yaml(value: Any) -> str:
     """Write a setting's value as `--set` reads it: plain where YAML reads it back as it was."""
-    text = str(value)
-    return text if isinstance(value, str) and yaml.safe_load(text) == value else json.dumps(value, default=str)
+    return value if isinstance(value, str) and _is_plain(value) else json.dumps(value, default=str)
+
+
+def _is_plain(text: str) -> bool:
+    try:
+        return bool(parse_yaml(text) == text)
+    except ValueError:
+        return False

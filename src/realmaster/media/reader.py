@@ -35,8 +35,10 @@ def open_clip(
         image_rate: images a second of an image sequence; None takes `frame_rate`, or else 16.
 
     Raises:
-        MediaError: nothing there, not readable as a clip, without frames, or over before `start_seconds`.
+        MediaError: no name, nothing there, not readable as a clip, without frames, or over before `start_seconds`.
     """
+    if not str(path):
+        raise MediaError("expected the name of a clip, got an empty one: give a video, an image folder or a pattern")
     path = Path(path)
     if not 0 <= start_seconds < inf:
         raise MediaError(

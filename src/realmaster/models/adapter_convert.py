@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from realmaster.errors import AdapterError
-from realmaster.media.output import check_output
+from realmaster.errors import AdapterError, OutputError
+from realmaster.media.output import check_file, check_output
 from realmaster.models.adapter_checks import check_lora, check_metadata, spoken
 from realmaster.models.adapter_files import Lora, read_lora, write_lora
 from realmaster.models.adapter_merge import merge_lora
@@ -167,9 +167,11 @@ def _base_name(told: AdapterMetadata, profile: Profile) -> str:
 
 
 def _outputs(output: Path, files: Mapping[Expert, Path], *, tagged: bool, overwrite: bool) -> dict[Expert, Path]:
+    if output.name == ".." or output.is_dir():
+        raise OutputError(f"{output}: expected the name of an adapter, got a folder: add a name in it")
     outputs = {expert: expert_path(output, expert, tagged=tagged) for expert in files}
     for path in outputs.values():
-        check_output(path, overwrite=overwrite, inputs=files.values())
+        check_file(path, overwrite=overwrite, inputs=files.values())
     return outputs
 
 

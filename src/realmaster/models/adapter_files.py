@@ -191,6 +191,11 @@ def _pairs(path: Path, parts: dict[str, dict[Part, Tensor]]) -> dict[str, tuple[
                 f"{path}: expected [rank, in] and [out, rank] at {module}, got {list(down.shape)} and "
                 f"{list(up.shape)}, which does not fit: get it again"
             )
+        if 0 in (*down.shape, *up.shape):
+            raise AdapterError(
+                f"{path}: expected a rank and sizes of at least 1 at {module}, got {list(down.shape)} and "
+                f"{list(up.shape)}: get it again"
+            )
         if not all(tensor.float().isfinite().all() for tensor in found.values()):
             raise AdapterError(
                 f"{path}: expected finite numbers, {module} holds NaN or infinity: train or get it again"

@@ -85,7 +85,8 @@ def find_adapter(path: Path) -> dict[Expert, Path]:
     """Find the files of an adapter: give the expert of each.
 
     `path` is one of the files (its sibling is found by the name), the name that both share, or a folder with one
-    adapter. A file whose name holds neither high_noise nor low_noise belongs to the expert that its metadata names.
+    adapter. A file whose name holds neither high_noise nor low_noise belongs to the expert that its metadata names, as
+    does one that is alone in the folder and was trained alone: `my_low_noise_scene.safetensors` may be of either.
 
     Raises:
         AdapterError: there is no such adapter, or the folder holds several.
@@ -94,9 +95,13 @@ def find_adapter(path: Path) -> dict[Expert, Path]:
         return _only_adapter(path)
     for tag in TAGS.values():
         if tag in path.name:
-            read_header(path)
+            stored = read_header(path).get(KEY)
             siblings = {expert: path.with_name(path.name.replace(tag, other)) for expert, other in TAGS.items()}
-            return {expert: file for expert, file in siblings.items() if file.is_file()}
+            found = {expert: file for expert, file in siblings.items() if file.is_file()}
+            if len(found) == 1 and stored is not None:
+                told = AdapterMetadata.from_header(stored, path)
+                return {told.expert: path} if told.all_experts == (told.expert,) else found
+            return found
     pair = {expert: expert_path(path, expert, tagged=True) for expert in TAGS}
     if not path.is_file() and (found := {expert: file for expert, file in pair.items() if file.is_file()}):
         return found

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from realmaster.models.adapter import TARGETS, add_lora
 from realmaster.models.metering import Cost, meter
 from realmaster.models.reference import ReferenceAttention, joint_velocity
+from realmaster.models.reference_grid import no_reference
 from realmaster.models.reference_one_way import OneWayReading
 from realmaster.types import LatentShape
 
@@ -175,9 +176,16 @@ def count_training_step(
 
 
 def build_transformer(config: Mapping[str, Any], dtype: str, **changes: Any) -> Any:
-    """Build a Wan transformer on the meta device, frozen; what diffusers keeps in float32 is in float32."""
+    """Build a Wan transformer on the meta device, frozen; what diffusers keeps in float32 is in float32.
+
+    Raises:
+        ConfigError: the settings are those of another transformer, which reads no reference.
+    """
     from diffusers import WanTransformer3DModel
 
+    name = config.get("_class_name", WanTransformer3DModel.__name__)
+    if name != WanTransformer3DModel.__name__:
+        raise no_reference(name)
     with building(dtype):
         model = WanTransformer3DModel(**{**config, **changes}).eval().requires_grad_(False)
     return keep_float32(model)

@@ -39,33 +39,14 @@ def check_options(profile: Profile, *, mode: str, device: torch.device) -> None:
         ConfigError: naming the setting, what it needs, and what to set instead.
     """
     memory = profile.memory
+    check_everywhere(profile)
     if memory.attention_backend is not None:
         check_attention_backend(memory.attention_backend)
     if memory.step_cache == "mag":
         _check_ratios(profile)
-    if memory.step_cache == "first_block" and memory.context_parallel > 1:
-        raise ConfigError(
-            "expected memory.step_cache none, mag or taylorseer with memory.context_parallel, got first_block: each "
-            "process would decide by its own part of the tokens whether to skip, and wait for the others for ever"
-        )
-    if memory.step_cache != "none" and profile.few_step.enabled:
-        raise ConfigError(
-            f"expected memory.step_cache none with few-step sampling, got {memory.step_cache}: "
-            f"{profile.few_step.num_inference_steps} steps are too different from each other to skip any"
-        )
     if profile.few_step.enabled and profile.few_step.lora is None:
         raise ConfigError(
             "expected the file of a distilled LoRA for few-step sampling, got none: name it with --few-step"
-        )
-    if memory.offload == "experts" and profile.checkpoint.transformer_2 is None:
-        raise ConfigError(
-            f"expected memory.offload none or group for {profile.name}, which has one transformer, got experts: "
-            "choose group to fit a smaller card"
-        )
-    if memory.compile and memory.layerwise_fp8:
-        raise ConfigError(
-            "expected memory.compile false with memory.layerwise_fp8, got both: a compiled block would break off at "
-            "every layer that casts its weights, and be compiled again and again; choose one"
         )
     if memory.offload == "group" and memory.compile and memory.offload_stream and device.type == "cuda":
         raise ConfigError(
@@ -89,6 +70,35 @@ def check_options(profile: Profile, *, mode: str, device: torch.device) -> None:
             "positions of a smaller reference are not shared out; set one of them to 1"
         )
     check_context_parallel(memory, device)
+
+
+def check_everywhere(profile: Profile) -> None:
+    """Refuse options that cannot work together on any machine: a plan for another one asks this too.
+
+    Raises:
+        ConfigError: naming the setting, what it needs, and what to set instead.
+    """
+    memory = profile.memory
+    if memory.step_cache == "first_block" and memory.context_parallel > 1:
+        raise ConfigError(
+            "expected memory.step_cache none, mag or taylorseer with memory.context_parallel, got first_block: each "
+            "process would decide by its own part of the tokens whether to skip, and wait for the others for ever"
+        )
+    if memory.step_cache != "none" and profile.few_step.enabled:
+        raise ConfigError(
+            f"expected memory.step_cache none with few-step sampling, got {memory.step_cache}: "
+            f"{profile.few_step.num_inference_steps} steps are too different from each other to skip any"
+        )
+    if memory.offload == "experts" and profile.checkpoint.transformer_2 is None:
+        raise ConfigError(
+            f"expected memory.offload none or group for {profile.name}, which has one transformer, got experts: "
+            "choose group to fit a smaller card"
+        )
+    if memory.compile and memory.layerwise_fp8:
+        raise ConfigError(
+            "expected memory.compile false with memory.layerwise_fp8, got both: a compiled block would break off at "
+            "every layer that casts its weights, and be compiled again and again; choose one"
+        )
 
 
 def check_attention_backend(name: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from realmaster.errors import MemoryLimitError
 from realmaster.models.machine import GB
+from realmaster.models.machine_options import check_everywhere
 from realmaster.models.plan_parts import count_window, count_windows, estimate_seconds, lay_out, weigh
 from realmaster.models.profiles import Profile
 from realmaster.types import VideoShape
@@ -86,8 +87,9 @@ def plan_translation(
     `transfer_seconds` what a frame takes to be carried to full size (`pipelines/carry_time.py`), None leaves it out.
 
     Raises:
-        ConfigError, MissingWeightsError: the profile's parts are not known.
+        ConfigError, MissingWeightsError: the profile's parts are not known, or its options cannot work together.
     """
+    check_everywhere(profile)
     counts = count_window(profile, clip)
     weights = weigh(profile, counts)
     memory = lay_out(profile, counts, weights, device, available_gb)

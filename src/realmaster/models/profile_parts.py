@@ -16,6 +16,7 @@ from realmaster.config import Settings
 from realmaster.models.memory_settings import MemorySettings
 
 LARGEST = 4320  # pixels of a side: no model here was trained at a third of it, and the work grows as its fourth power
+MOST_STEPS = 1000  # models here learn a thousand noise levels
 
 
 class Checkpoint(Settings):
@@ -105,7 +106,7 @@ class SamplingSettings(Settings):
     """How latents are sampled."""
 
     scheduler: Literal["euler", "unipc"] = Field("euler", description="solver of the flow")
-    num_inference_steps: int = Field(ge=1, description="denoising steps")
+    num_inference_steps: int = Field(ge=1, le=MOST_STEPS, description="denoising steps")
     guidance_scale: float = Field(1.0, ge=0, description="weight of the prompt; 1 is off; the high-noise expert's")
     guidance_scale_2: float | None = Field(None, ge=0, description="the low-noise expert's; None takes the other's")
     boundary: float | None = Field(
@@ -127,7 +128,7 @@ class FewStepSettings(Settings):
         None, description="LoRA file; of two that differ by high_noise and low_noise in their names, either one"
     )
     strength: float = Field(1.0, gt=0, le=2, description="weight of the LoRA")
-    num_inference_steps: int = Field(4, ge=1, description="steps it was distilled to")
+    num_inference_steps: int = Field(4, ge=1, le=MOST_STEPS, description="steps it was distilled to")
     shift: float = Field(5.0, gt=0, description="shift it was distilled with")
     scheduler: Literal["euler", "unipc"] = Field("euler", description="solver it was distilled with")
 

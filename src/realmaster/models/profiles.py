@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, model_validator
 
-from realmaster.config import Settings, nearest
+from realmaster.config import Settings, nearest, parse_yaml
 from realmaster.errors import ConfigError
 from realmaster.models.checkpoint import find_checkpoint
 from realmaster.models.memory_settings import MemorySettings, StepCacheSettings
@@ -53,6 +52,8 @@ __all__ = [
 ]
 
 PROFILES = Path(__file__).with_suffix("")
+WEIGHTS = Path(__file__).parent / "weights"
+"""Where the models are that come with the package."""
 PARTS = {"editor": "editor", "vace": "propagation"}
 """The parts of a profile that are profiles of their own, and the settings they come from."""
 SHIPPED = "reinstall realmaster, or make them with `make nano`"
@@ -210,7 +211,9 @@ def load_profile(
 def missing_remedy(profile: Profile, *, option: str = "--model-dir") -> str:
     """Say how the weights of a profile come onto this machine; `option` is how the command is told where they are."""
     if profile.checkpoint.hub is None:
-        return SHIPPED
+        if profile.folder.is_relative_to(WEIGHTS):
+            return SHIPPED
+        return f"name the folder that holds them with {option}, or as checkpoint.folder of the profile"
     return (
         f"fetch them with `realmaster models download {profile.name}`, or name their folder with {option} or the "
         "variable REALMASTER_MODEL_DIR"
@@ -231,9 +234,11 @@ def read_changes(words: tuple[str, ...] | list[str]) -> dict[str, Any]:
                 f"expected a setting as NAME=VALUE, such as memory.offload=group, got {word!r}: write both"
             )
         try:
-            changes[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{name}: expected a value as YAML writes it, got {value!r}: quote it") from error
+            changes[name] = parse_yaml(value)
+        except ValueError as error:
+            raise ConfigError(
+                f"{name}: expected a value as YAML writes it, got {value[:60]!r} ({error}): quote it"
+            ) from error
     return changes
 
 

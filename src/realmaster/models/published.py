@@ -28,12 +28,13 @@ _WAN: dict[str, Any] = {
 }
 WAN_14B: dict[str, Any] = {**_WAN, "num_attention_heads": 40, "num_layers": 40, "ffn_dim": 13824}
 WAN_1_3B: dict[str, Any] = {**_WAN, "num_attention_heads": 12, "num_layers": 30, "ffn_dim": 8960}
+_VACE: dict[str, Any] = {"_class_name": "WanVACETransformer3DModel", "vace_in_channels": 96}
 
 TRANSFORMERS: dict[str, dict[str, Any]] = {
     "Wan-AI/Wan2.2-T2V-A14B-Diffusers": WAN_14B,  # each of the two experts
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": WAN_1_3B,
-    "Wan-AI/Wan2.1-VACE-14B-diffusers": {**WAN_14B, "vace_layers": list(range(0, 40, 5)), "vace_in_channels": 96},
-    "Wan-AI/Wan2.1-VACE-1.3B-diffusers": {**WAN_1_3B, "vace_layers": list(range(0, 30, 2)), "vace_in_channels": 96},
+    "Wan-AI/Wan2.1-VACE-14B-diffusers": {**WAN_14B, **_VACE, "vace_layers": list(range(0, 40, 5))},
+    "Wan-AI/Wan2.1-VACE-1.3B-diffusers": {**WAN_1_3B, **_VACE, "vace_layers": list(range(0, 30, 2))},
 }
 AUTOENCODER: dict[str, Any] = {  # the same in all of them
     "base_dim": 96,
@@ -99,4 +100,5 @@ def read_parts(profile: Profile) -> Parts:
 
 
 def _read(path: Path, *needs: str) -> dict[str, Any]:
-    return {key: value for key, value in read_config(path, needs=needs).items() if not key.startswith("_")}
+    values = read_config(path, needs=needs)
+    return {key: value for key, value in values.items() if key == "_class_name" or not key.startswith("_")}

@@ -60,11 +60,16 @@ def find_wan(transformer: nn.Module) -> WanTransformer3DModel:
     """
     found = [module for module in transformer.modules() if isinstance(module, WanTransformer3DModel)]
     if not found:
-        raise ConfigError(
-            f"expected a diffusers WanTransformer3DModel, got {type(transformer).__name__}: "
-            "the reference is read by Wan text-to-video transformers only"
-        )
+        raise no_reference(type(transformer).__name__)
     return found[0]
+
+
+def no_reference(name: str) -> ConfigError:
+    """Give the error for a transformer of the class `name`, which cannot read a reference."""
+    return ConfigError(
+        f"expected a diffusers WanTransformer3DModel, got {name}: "
+        "the reference is read by Wan text-to-video transformers only"
+    )
 
 
 def check_positions(

@@ -35,15 +35,22 @@ _NTSC = (24, 30, 48, 60, 120)  # times 1000/1001, and written 23.976, 29.97, ...
 
 
 def check_prompt(name: str, text: str) -> None:
-    """Refuse a prompt that is no text or too long, by the name that the caller knows it by.
+    """Refuse a prompt that is no text, no Unicode or too long, by the name that the caller knows it by.
 
     Raises:
-        ConfigError: with its length.
+        ConfigError: with its length, or the character.
     """
     if not isinstance(text, str):
         raise ConfigError(f"expected {name} as text, got {shown(text)}: write '' for none")
     if len(text) > MAX_PROMPT_CHARACTERS:
         raise ConfigError(f"expected {name} of at most {MAX_PROMPT_CHARACTERS} characters, got {len(text)}: shorten it")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # half of a character, or a byte of the command line that is no UTF-8
+        raise ConfigError(
+            f"expected {name} as Unicode text, got {text[error.start]!r} as character {error.start + 1}: write it in "
+            "UTF-8"
+        ) from error
 
 
 def check_call(*, prompt: str, negative_prompt: str | None, seed: Any, strength: Any) -> tuple[int, float]:
@@ -61,7 +68,8 @@ def check_call(*, prompt: str, negative_prompt: str | None, seed: Any, strength:
         number = -1
     if not 0 <= number <= MAX_SEED:
         raise ConfigError(f"expected a seed as a whole number from 0 to 2^63 - 1, got {shown(seed)}: give another")
-    if not isinstance(strength, Real) or not 0 <= float(strength) <= 1:
+    is_number = isinstance(strength, Real)
+    if not is_number or not 0 <= strength <= 1:
         raise ConfigError(
             f"expected a strength from 0 to 1, got {shown(strength)}: 0 keeps the render, 1 translates fully"
         )
@@ -69,7 +77,7 @@ def check_call(*, prompt: str, negative_prompt: str | None, seed: Any, strength:
 
 
 def check_paths(*, optional: bool = False, **paths: Any) -> None:
-    """Refuse what is no path, by the name of its argument; an optional one may be None.
+    """Refuse what is no path, or an empty one, by the name of its argument; an optional one may be None.
 
     Raises:
         ConfigError: with its kind.
@@ -77,6 +85,8 @@ def check_paths(*, optional: bool = False, **paths: Any) -> None:
     for name, value in paths.items():
         if not (isinstance(value, str | os.PathLike) or (optional and value is None)):
             raise ConfigError(f"expected {name} as a path, got {shown(value)}: give the name of a file or folder")
+        if value == "":  # which Path reads as the current folder
+            raise ConfigError(f"expected {name} as a path, got an empty one: give the name of a file or folder")
 
 
 def check_models(name: Any, *, adapter: Any, device: Any, model_dir: Any, changes: Any) -> None:
@@ -85,7 +95,8 @@ def check_models(name: Any, *, adapter: Any, device: Any, model_dir: Any, change
     Raises:
         ConfigError: with what came.
     """
-    check_paths(name=name)
+    if not isinstance(name, str):
+        check_paths(name=name)
     check_paths(optional=True, adapter=adapter, model_dir=model_dir)
     if device is not None and not isinstance(device, str):
         raise ConfigError(f'expected device as text, got {shown(device)}: write "cpu" or "cuda:0"')
@@ -102,12 +113,17 @@ def check_seconds(start_seconds: Any, duration_seconds: Any) -> tuple[float, flo
     """Refuse a stretch that is no numbers; give them as Python's own. Their bounds are the reader's.
 
     Raises:
-        ConfigError: with the value.
+        ConfigError: with the value, or that it is beyond Python's own.
     """
     for name, value in (("start_seconds", start_seconds), ("duration_seconds", duration_seconds)):
         if not isinstance(value, Real) and (name == "start_seconds" or value is not None):
             raise ConfigError(f"expected {name} as a number of seconds, got {shown(value)}: write 0.1, say")
-    return float(start_seconds), None if duration_seconds is None else float(duration_seconds)
+    try:
+        return float(start_seconds), None if duration_seconds is None else float(duration_seconds)
+    except OverflowError as error:
+        raise ConfigError(
+            "expected start_seconds and duration_seconds as numbers of seconds, got one beyond 1e308: correct it"
+        ) from error
 
 
 def read_rate(rate: Any) -> Fraction:
@@ -193,7 +209,10 @@ def warnings_of_render(reader: ClipReader, *, codec: str) -> tuple[str, ...]:
 
 def shown(value: Any) -> str:
     """Write a value for an error's line; of what is long, an array say, only its kind."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return type(value).__name__
     return text if len(text) <= 60 and "\n" not in text else type(value).__name__
 
 

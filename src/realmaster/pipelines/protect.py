@@ -36,10 +36,12 @@ def split_ids(mask: str | Path) -> tuple[Path, frozenset[int] | None]:
     """Split "seg.png#3,17" into the path and the ids; a name without ids is a mask (white stays as rendered).
 
     Raises:
-        MediaError: the ids are no whole numbers from 0 to 65535.
+        MediaError: there is no name, or the ids are no whole numbers from 0 to 65535.
     """
     name = str(mask)
     path, mark, ids = name.rpartition("#")
+    if not (path if mark else name):  # which Path would read as the current folder
+        raise MediaError(f"--protect: expected the name of a mask, got {name!r}: give an image, a clip or MASK#3,17")
     if not mark or Path(name).exists() or Path(name).suffix.lower() in IMAGES:  # "####.png" is another's way to count
         return Path(name), None
     try:

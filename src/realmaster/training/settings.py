@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 
-from realmaster.config import Settings
+from realmaster.config import Settings, read_yaml
 from realmaster.errors import ConfigError
 from realmaster.models.adapter_metadata import Expert
 from realmaster.training.cache_settings import CacheSettings
@@ -182,18 +181,6 @@ class TrainSettings(Settings):
         )  # fmt: skip
         chosen["adapter"].pop("start_from")
         return chosen | {"experts": {name: e.learning_rate for name, e in self.experts.items()}}
-
-
-def read_yaml(path: Path) -> Any:
-    """Read a config's plain values.
-
-    Raises:
-        ConfigError: the file is missing, or no YAML.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"expected a config (YAML) at {path}, could not read it ({error})") from error
 
 
 def plan_turns(experts: dict[Expert, ExpertSettings], turn_steps: int | None) -> list[Expert]:
