@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from realmaster.media.writer import ClipWriter
 from realmaster.types import ClipInfo
 
+Frames = npt.NDArray[np.uint8]
 WIDTH, HEIGHT, FRAMES = 48, 32, 5
 
 
@@ -28,10 +30,7 @@ def write_pairs(folder: Path, count: int = 6) -> Path:
     for index in range(count):
         frames = generator.integers(0, 256, (FRAMES, HEIGHT, WIDTH, 3), dtype=np.uint8)
         for look, clip in (("engine", frames), ("camera", frames // 2)):
-            path = folder / f"videos/{index}/{look}.mkv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with ClipWriter(path, ClipInfo(WIDTH, HEIGHT, Fraction(16)), codec="lossless") as writer:
-                writer.write(clip)
+            write_clip(folder / f"videos/{index}/{look}.mkv", clip)
         rows.append({
             "reference_video": f"videos/{index}/engine.mkv", "video": f"videos/{index}/camera.mkv",
             "caption": "a street" if index % 2 else "overcast day, soft light",
@@ -39,6 +38,13 @@ def write_pairs(folder: Path, count: int = 6) -> Path:
     manifest = folder / "manifest.jsonl"
     manifest.write_text("\n".join(map(json.dumps, rows)))
     return manifest
+
+
+def write_clip(path: Path, frames: Frames) -> None:
+    """Write frames uint8 [F, H, W, 3] without loss, in a folder made for them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ClipWriter(path, ClipInfo(WIDTH, HEIGHT, Fraction(16)), codec="lossless") as writer:
+        writer.write(frames)
 
 
 def config(manifest: Path, checkpoint: Path, output: Path, **changes: Any) -> dict[str, Any]:

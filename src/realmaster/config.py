@@ -44,7 +44,8 @@ class Settings(BaseModel):
                 raise ConfigError(
                     f"{source}: {where}: expected settings, NAME: VALUE, got a {got}: correct it"
                 ) from error
-            raise ConfigError(f"{source}: {where}: {first['msg'].lower()}: correct this setting") from error
+            message = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"{source}: {where}: {message[:1].lower()}{message[1:]}: correct this setting") from error
 
     @classmethod
     def from_yaml(cls, path: Path) -> Self:

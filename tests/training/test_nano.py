@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from realmaster.data.frames import Pair, load_pairs
-from realmaster.errors import ConfigError, MissingWeightsError
+from realmaster.errors import ConfigError, DataError, MissingWeightsError
 from realmaster.evaluation.metrics.sharpness import gradient_energy
 from realmaster.evaluation.metrics.ssim import ssim as measured_ssim
 from realmaster.media.writer import ClipWriter
@@ -23,6 +23,7 @@ from realmaster.models.refiner import load_refiner, refine, to_tensor
 from realmaster.models.vace import condition_channels, grow_vace
 from realmaster.training.captions import WEATHER, all_captions, vary_caption
 from realmaster.training.initialise import start_copying, start_local, start_reading, widen
+from realmaster.training.latents import LatentPool, PoolSettings
 from realmaster.training.nano import NanoRecipe, crossed, hold_out, scene_of, train_nano
 from realmaster.training.refiner import RefinerTraining, energy, ssim, train_refiner
 from realmaster.training.shown import ShownSettings, train_shown
@@ -118,6 +119,26 @@ def test_what_a_part_stands_on_is_asked_for_before_its_teachers_are_trained(
     with pytest.raises(ConfigError):
         train_nano([tmp_path / "nowhere"], tmp_path / "other", NanoRecipe(), only=[part])
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("part", ["base", "lora", "editor", "vace"])
+def test_a_part_whose_predecessors_are_missing_says_which_to_train_first(
+    part: str, pairs: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(MissingWeightsError, match=r"vae.*train these parts first"):
+        train_nano([pairs], tmp_path / "run", NanoRecipe.from_mapping(RECIPE, source="test"), only=[part])
+
+
+def test_pairs_too_short_for_the_windows_asked_for_are_refused_and_not_waited_for(trained: Path, pairs: Path) -> None:
+    models = load_parts(trained)
+    shown = load_pairs([pairs], "train")
+    single = [replace(pair, engine=pair.engine[:1], camera=pair.camera[:1]) for pair in shown]
+    settings = PoolSettings(size=3, height=48, width=64, num_frames=5, refresh=0)
+    generator = np.random.default_rng(0)
+    with pytest.raises(DataError, match="expected pairs of 5 frames or more for 2 latent ones, the longest has 1"):
+        LatentPool(single, models.autoencoder, settings, generator).draw(2, generator, 2)
+    mixed = LatentPool([*single, shown[0]], models.autoencoder, settings, generator)
+    assert mixed.draw(4, generator, 2)[0].shape[2] == 2
 
 
 def test_a_scene_is_never_both_trained_and_validated_on(pairs: Path) -> None:

@@ -47,7 +47,7 @@ def test_settings_of_a_config_are_changed_by_their_names(checkout: Path) -> None
         ({"memory.gradient_checkpointing": True, "memory.fp8_base": True, "memory.compile": True}, "choose one"),
         ({"reference": {"mode": "joint", "adapted": False}}, "needs mode: cached"),
         ({"experts": {}}, "name transformer"),
-        ({"data.encode.buckets": ["128 by 72"]}, "widthxheightxframes"),
+        ({"data.encode.buckets": ["128 by 72"]}, "WIDTHxHEIGHTxFRAMES"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(checkout: Path, changes: dict[str, object], what: str) -> None:

@@ -55,7 +55,7 @@ class Readers:
         except BrokenProcessPool as error:
             raise MemoryLimitError(
                 f"expected {self.workers} processes to read clips, one was killed (memory?): lower the workers; "
-                "what is in the cache is kept"
+                "what is in the cache is kept (a script has to call this under `if __name__ == '__main__':`)"
             ) from error
 
     def __enter__(self) -> Self:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from realmaster.config import Settings
 from realmaster.data.frames import Crop, Pair, jitter_look
+from realmaster.errors import DataError
 from realmaster.training.captions import vary_caption
 
 
@@ -93,16 +94,33 @@ class LatentPool:
             pair = known[int(generator.integers(len(known)))]
             self.samples[self.oldest] = self.encode(pair, generator)
             self.oldest = (self.oldest + 1) % len(self.samples)
-        chosen: list[Sample] = []
-        while len(chosen) < batch_size:
-            sample = self.samples[generator.integers(len(self.samples))]
-            if sample.engine.shape[1] >= num_latent_frames:
-                chosen.append(sample)
+        fitting = [sample for sample in self.samples if sample.engine.shape[1] >= num_latent_frames]
+        while not fitting:
+            self.samples[self.oldest] = self.encode(self.long_enough(num_latent_frames, generator), generator)
+            fitting.append(self.samples[self.oldest])
+        chosen = [fitting[int(generator.integers(len(fitting)))] for _ in range(batch_size)]
         captions = [
             "" if generator.random() < self.settings.drop_caption else vary_caption(s.caption, generator)
             for s in chosen
         ]
         return chosen, captions
+
+    def long_enough(self, num_latent_frames: int, generator: np.random.Generator) -> Pair:
+        """Choose a pair with as many latent frames at least.
+
+        Raises:
+            DataError: there is none.
+        """
+        num_frames = 4 * num_latent_frames - 3
+        found = [pair for pair in self.pairs if min(self.settings.num_frames, len(pair.engine)) >= num_frames]
+        if not found:
+            longest = max(len(pair.engine) for pair in self.pairs)
+            raise DataError(
+                f"expected pairs of {num_frames} frames or more for {num_latent_frames} latent ones, the longest has "
+                f"{longest} and the pool takes {self.settings.num_frames}: add longer pairs, or change "
+                "num_latent_frames and pool.num_frames in the recipe"
+            )
+        return found[int(generator.integers(len(found)))]
 
     @torch.no_grad()
     def encode(self, pair: Pair, generator: np.random.Generator) -> Sample:

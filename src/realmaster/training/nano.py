@@ -18,6 +18,7 @@ from realmaster.data.frames import Pair, fit, load_pairs
 from realmaster.models.adapter import AdapterMetadata, add_lora, save_adapter
 from realmaster.models.checkpoint import check_parts
 from realmaster.models.loading import Models, load_parts
+from realmaster.models.machine import check_device
 from realmaster.models.nano import NanoSizes
 from realmaster.models.text import build_tokenizer
 from realmaster.training.autoencoder import AutoencoderSettings, train_autoencoder
@@ -26,6 +27,7 @@ from realmaster.training.initialise import start_reading, widen
 from realmaster.training.latents import PoolSettings
 from realmaster.training.loop import LoopSettings
 from realmaster.training.refiner import RefinerTraining, train_refiner
+from realmaster.training.run_lock import only_run
 from realmaster.training.shown import ShownSettings, train_shown
 from realmaster.training.teacher import TeacherSettings, taught, train_teachers
 from realmaster.training.transformer import FlowSettings, train_base, train_reference
@@ -93,6 +95,13 @@ class NanoRecipe(Settings):
     vace: VaceSettings = VaceSettings()
 
     @model_validator(mode="after")
+    def _divides(self) -> NanoRecipe:
+        stride = self.sizes.autoencoder.patch_size * 4
+        if any(side % stride for side in self.size):
+            raise ValueError(f"size must be multiples of {stride} pixels, the autoencoder's stride")
+        return self
+
+    @model_validator(mode="after")
     def _widens(self) -> NanoRecipe:
         base = self.sizes.transformer.ffn_dim
         if self.reference_ffn_dim is not None and self.reference_ffn_dim < base:
@@ -108,16 +117,33 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
     `only` limits the work to some of `PARTS`; what they stand on must be done.
 
     Raises:
-        ConfigError: a pair folder has no train split. MissingWeightsError: a part that another stands on is not done.
+        ConfigError: a pair folder has no train split, the device is not here, or another run is at work in `output`.
+        MissingWeightsError: a part that another stands on is not done. DataError: the pairs are too short.
         NumericalError: a loss is not finite.
     """
+    if recipe.device != "auto":
+        check_device(recipe.device)
+    kept, held_out = hold_out(load_pairs(folders, "train"))  # the test split is never looked at
+    small = hold_out(load_pairs(folders, "train", size=recipe.size))
+    output.mkdir(parents=True, exist_ok=True)
+    with only_run(output):
+        return _train_parts(kept, held_out, small, output, recipe, only)
+
+
+def _train_parts(
+    kept: list[Pair],
+    held_out: list[Pair],
+    shrunk: tuple[list[Pair], list[Pair]],
+    output: Path,
+    recipe: NanoRecipe,
+    only: Sequence[str],
+) -> Path:
+    """Train parts from pairs to learn from, pairs held out, and both of these `shrunk` to the autoencoder's size."""
     parts = output / "nano"
     wanted = {part for part in only or PARTS if not (parts / PARTS[part]).exists()}
     device = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    kept, held_out = hold_out(load_pairs(folders, "train"))  # the test split is never looked at
     both_looks = kept + crossed(kept) if recipe.cross_scenes else kept
-    small, small_held_out = hold_out(load_pairs(folders, "train", size=recipe.size))
-    output.mkdir(parents=True, exist_ok=True)
+    small, small_held_out = shrunk
     (output / "recipe.json").write_text(recipe.model_dump_json(indent=2))
     if "autoencoder" in wanted:
         model = train_autoencoder(
@@ -142,7 +168,7 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
         teachers = train_teachers(both_looks, held_out, output / "teacher", recipe.teacher, device=device)
         learnt = taught(teachers, both_looks, recipe.teacher.share)
     if "reference" in wanted:
-        models = load_parts(parts, device=device)
+        models = load_parts(parts, device=device, remedy=_FIRST)
         models.transformer.requires_grad_(True)
         if recipe.reference_ffn_dim is not None:
             widen(models.transformer, recipe.reference_ffn_dim)
@@ -164,7 +190,7 @@ def train_nano(folders: Sequence[Path], output: Path, recipe: NanoRecipe, *, onl
         single = [replace(pair, engine=pair.engine[:1], camera=pair.camera[:1]) for pair in small_held_out]
         _train_lora(parts, both_looks, single, output, "editor", recipe.editor, device=device)
     if "vace" in wanted:
-        models = load_parts(parts, device=device)
+        models = load_parts(parts, device=device, remedy=_FIRST)
         _save(train_vace(models, kept, small_held_out, output / "vace", recipe.vace), parts / "transformer_vace")
     if all((parts / file).exists() for file in PARTS.values()):
         ship(parts, output / "shipped")
@@ -239,7 +265,7 @@ def _train_lora(
     device: str,
 ) -> None:
     """Train an in-context adapter over the frozen base and save it."""
-    models = load_parts(parts, device=device)
+    models = load_parts(parts, device=device, remedy=_FIRST)
     models.transformer.requires_grad_(False)
     torch.manual_seed(settings.flow.loop.seed)
     add_lora(models.transformer, rank=settings.rank)
@@ -251,6 +277,7 @@ def _train_lora(
 def _untrained(parts: Path, recipe: NanoRecipe, device: str) -> Models:
     from diffusers import AutoencoderKLWan
 
+    check_parts(parts, ("vae",), remedy=_FIRST)
     torch.manual_seed(recipe.base.loop.seed)
     sizes = recipe.sizes
     tokenizer = build_tokenizer(

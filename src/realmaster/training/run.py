@@ -11,13 +11,14 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from realmaster.errors import RealMasterError
 from realmaster.models.adapter import write_adapter
 from realmaster.models.adapter_metadata import expert_path
 from realmaster.pipelines.translate import Translator
@@ -36,6 +37,7 @@ from realmaster.training.processes import (
     track_pictures,
     write_settings,
 )
+from realmaster.training.run_lock import only_run
 from realmaster.training.run_log import RunLog
 from realmaster.training.settings import TrainSettings, plan_turns
 from realmaster.training.setup import Prepared, prepare
@@ -102,6 +104,18 @@ def train(
         torch.set_num_threads(settings.threads)
     accelerator = start_processes(settings)
     settings.output.mkdir(parents=True, exist_ok=True)
+    with only_run(settings.output) if accelerator.is_main_process else nullcontext():
+        return _train(settings, accelerator, score=score, show=show, show_cache=show_cache)
+
+
+def _train(
+    settings: TrainSettings,
+    accelerator: Accelerator,
+    *,
+    score: Score | None,
+    show: Show | None,
+    show_cache: ShowCache | None,
+) -> Trained:
     checkpoints = Checkpoints(
         settings.output / "checkpoints", keep=settings.checkpoints.keep, figure=settings.validation.figure
     )
@@ -186,7 +200,7 @@ class Run:
                     if self.is_due:
                         break
             if self.is_due:
-                self.save(self.validate() if self.validates else {})
+                self.save(self.validate_or_save() if self.validates else {})
 
     def take_step(self, expert: TrainedExpert, batches: Sequence[Batch]) -> None:
         """Take one optimizer step and log it.
@@ -211,6 +225,19 @@ class Run:
         self.latest.setdefault(expert.name, deque(maxlen=20)).append(values["loss"])
         numbers = {"loss": values["loss"], "norm": values["norm"], "rate": rate}
         self.record({"expert": expert.name, **numbers}, tracked={f"{expert.name}/{k}": v for k, v in numbers.items()})
+
+    def validate_or_save(self) -> dict[str, float]:
+        """Validate; if that fails, the steps since the last checkpoint are not lost with it.
+
+        Raises:
+            RealMasterError: a clip cannot be read, or differs from its truth in size or length.
+        """
+        try:
+            return self.validate()
+        except RealMasterError:
+            if self.accelerator.num_processes == 1:  # others may not have failed, and would not come to save
+                self.save({})
+            raise
 
     @property
     def validates(self) -> bool:

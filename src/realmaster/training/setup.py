@@ -118,6 +118,7 @@ def _load(profile: Profile, device: torch.device, dtype: torch.dtype) -> Models:
         dtype=dtype,
         max_length=profile.text.max_length,
         boundary=profile.sampling.boundary,
+        refiner=None if profile.refiner is None else profile.refiner.part,
         drop_text_encoder=True,
         transformers_on_host=True,
         remedy=remedy,
