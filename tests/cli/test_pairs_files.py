@@ -112,7 +112,11 @@ def test_split_and_stats_count_alike(run: Run, tmp_path: Path) -> None:
         (["split", "nowhere"], "--validation or --share"),
         (["split", "nowhere", "--share", "nan"], "nan"),
         (["import", "nowhere.jsonl", "-o", "set", "--identity", "none"], "could not read it"),
-        (["import", "nowhere.jsonl", "-o", "set", "--identity", "arcface"], "expected weights"),
+        (["import", "nowhere.jsonl", "-o", "set", "--identity", "arcface"], "without --faces: add --faces"),
+        (
+            ["import", "nowhere.jsonl", "-o", "set", "--faces", "models"],
+            "expected --faces FOLDER with --identity arcface",
+        ),
     ],
 )
 def test_what_is_refused_is_one_line(

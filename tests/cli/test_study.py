@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from socket import socket
 
 import pytest
 
 from realmaster.optional import require
 from realmaster.web.study.database import connect
+from realmaster.web.study.store import StudyStore
 from study_people import write_sources
 
 Call = Callable[..., object]
@@ -171,6 +173,29 @@ def test_a_database_that_another_program_has_locked_is_one_line(
         assert "another program has locked it" in refused.err
     finally:
         other.close()
+
+
+def test_a_study_that_is_served_is_not_replaced_and_two_may_serve_it(
+    realmaster: Call, settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "study"
+    replace = ("study", "create", settings, "-o", folder, "--overwrite", "-q")
+    assert realmaster("study", "create", settings, "-o", folder, "-q").code == 0
+    served = []
+
+    def serve(store: StudyStore, listener: socket) -> None:
+        served.append(store)
+        if len(served) == 1:
+            assert realmaster("study", "serve", folder, "--port", "0").code == 0
+        refused = realmaster(*replace)  # the first time with two servers, then with the one that came first
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert "expected a study that nobody serves" in refused.err
+        assert "stop `realmaster study serve` first" in refused.err
+
+    monkeypatch.setattr("realmaster.web.study.serve.serve", serve)
+    assert realmaster("study", "serve", folder, "--port", "0").code == 0
+    assert len(served) == 2
+    assert realmaster(*replace).code == 0
 
 
 @pytest.mark.parametrize("clips", ["[../../etc]", "[/etc/passwd]", "['']"])

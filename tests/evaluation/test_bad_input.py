@@ -82,6 +82,19 @@ def test_a_slip_is_refused_in_one_line_before_any_work(
     assert not (folder / "out" / "results.jsonl").exists()
 
 
+def test_a_misspelt_metric_is_refused_before_clips_are_made(say: Say, folder: Path) -> None:
+    code, _, error = say("--set", "metrics=[bogus]", "--set", "methods.same={baseline: untouched}")
+    assert code == 2
+    assert "bogus" in error
+    assert not (folder / "out" / "clips").exists()
+
+
+def test_figures_that_were_measured_kept_or_absent_are_told_apart(say: Say, folder: Path) -> None:
+    (folder / "mine" / "c0.mkv").write_bytes(b"no video at all")
+    assert "measured now: 2 of 4 figures; 2 absent (under the table stands why)\n" in say()[1]
+    assert "measured now: 0 of 4 figures; 2 kept from before; 2 absent (under the table stands why)\n" in say()[1]
+
+
 def test_a_setting_is_changed_from_the_command_line(say: Say, folder: Path) -> None:
     code, printed, _ = say("--set", "title=Another", "--set", "clips.limit=1", "--set", "metrics=[edge_f1]")
     assert code == 0
@@ -153,7 +166,7 @@ def test_rows_that_were_damaged_on_the_disk_are_measured_again(say: Say, folder:
         file.write_text(broken)
         code, printed, _ = say()
         assert code == 0
-        assert "measured now: 2 of 4 figures" in printed
+        assert "measured now: 2 of 4 figures; 2 kept from before\n" in printed
 
 
 def test_ray_is_asked_for_by_its_extra(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +209,7 @@ def test_the_executor_measures_what_this_machine_would(say: Say, folder: Path, m
     monkeypatch.setattr(scenes, "connected", pretended)
     code, printed, _ = say("--executor", "ray", "--ray-address", "ray://head:10001", "--workers", "2")
     assert code == 0
-    assert "measured now: 4 of 4" in printed
+    assert "measured now: 4 of 4 figures\n" in printed
     assert addresses == ["ray://head:10001"]
     assert "measured now: 0 of 4" in say()[1]
 

@@ -7,20 +7,26 @@ import io
 import json
 import tarfile
 import tomllib
+from base64 import b64decode
+from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from pair_sets import make_set, record_of
+from pair_sets import make_set, record_of, write_frames
 from realmaster.data.manifest import read_manifest
 from realmaster.errors import DataError, OutputError
 from realmaster.pairs.export import Format, export_set
 from realmaster.pairs.importing import import_pairs
 from realmaster.pairs.record import read_records
 from realmaster.pairs.scoring import Scorer, ScoringSettings
+from realmaster.pairs.sheet_pictures import take_picture
 from realmaster.pairs.splits import split_set
 from realmaster.pairs.thresholds import Thresholds
 from realmaster.pairs.webdataset import read_shard
+from sample_clips import scene
 
 NO_FACES = ScoringSettings.from_mapping({"identity": {"model": "none"}}, source="test")
 ALL = Thresholds(min_structure=None)
@@ -204,3 +210,49 @@ def test_a_clip_of_validation_stays_one(folder: Path, form: str) -> None:
     before, after = ({r.clip.caption: r.clip.split for r in read_records(place)} for place in (folder, back))
     assert set(after.values()) == {"train", "validation"}
     assert after.items() <= before.items()
+
+
+def two_looks(folder: Path, engine: np.ndarray, camera: np.ndarray, rates: tuple[int, int]) -> Path:
+    for look, frames, rate in (("engine", engine, rates[0]), ("camera", camera, rates[1])):
+        write_frames(folder / f"{look}.mkv", frames, rate)
+    manifest = folder / "manifest.jsonl"
+    row = {"video": "camera.mkv", "reference_video": "engine.mkv", "caption": "a street", "id": "a"}
+    manifest.write_text(json.dumps(row) + "\n")
+    return manifest
+
+
+@pytest.mark.parametrize(
+    ("width", "num_frames", "rate", "said"),
+    [
+        (128, 12, 12, "expected video and reference of one aspect, got 64x48 and 128x48: crop them alike"),
+        (64, 12, 24, "expected video and reference of one length, got 12 and 6 frames at 12 a second: cut them alike"),
+    ],
+)
+def test_looks_that_training_would_refuse_do_not_come_in(
+    tmp_path: Path, width: int, num_frames: int, rate: int, said: str
+) -> None:
+    manifest = two_looks(tmp_path, scene(num_frames, width, 48), scene(12, 64, 48), (rate, 12))
+    with pytest.raises(DataError) as raised:
+        import_pairs(manifest, tmp_path / "set", Scorer(NO_FACES), ALL)
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("rates", [(24, 12), (12, 24)])
+def test_looks_of_two_rates_are_scored_in_time(tmp_path: Path, rates: tuple[int, int]) -> None:
+    class Seen(Scorer):
+        def score(self, engine: np.ndarray, camera: np.ndarray, anchors: Mapping[int, np.ndarray]) -> dict[str, float]:
+            assert np.array_equal(engine, camera)
+            assert len(engine) == 12
+            return super().score(engine, camera, anchors)
+
+    shown = {24: scene(24, 64, 48), 12: scene(24, 64, 48)[::2]}  # one second of one scene
+    manifest = two_looks(tmp_path, shown[rates[0]], shown[rates[1]], rates)
+    assert import_pairs(manifest, tmp_path / "set", Seen(NO_FACES), ALL).num_added == 1
+    (record,) = read_records(tmp_path / "set")
+    cut = record.clip.cut
+    assert (cut.num_frames, cut.frame_rate, cut.source_rate) == (12, 12, str(rates[1]))
+    picture = take_picture(tmp_path / "set", record)
+    assert picture is not None
+    page = cv2.imdecode(np.frombuffer(b64decode(picture.uri.partition(",")[2]), np.uint8), cv2.IMREAD_COLOR)
+    engine, camera = page[: picture.height // 2 - 1], page[picture.height // 2 + 1 :]
+    assert np.abs(engine.astype(int) - camera.astype(int)).mean() < 2  # the same moments in both rows

@@ -228,6 +228,7 @@ def _compare(
     from realmaster.evaluation.comparison_settings import list_scenes
     from realmaster.evaluation.guard import guard, read_baseline
 
+    metrics = settings.chosen_metrics()  # a misspelt one is refused before clips are made
     baseline = None
     if against is not None:
         baseline = read_baseline(
@@ -243,7 +244,7 @@ def _compare(
         results = evaluate(settings, progress=progress, absent=absent, spread=spread)
     comparison = compare(
         results.rows,
-        settings.chosen_metrics(),
+        metrics,
         tuple(settings.methods),
         ours=settings.our_method,
         baselines=settings.baseline_methods,
@@ -260,7 +261,9 @@ def _compare(
         prices = [details["dollars"] for details in judged if details["dollars"] is not None]
         cost = f", {sum(prices):.2f} dollars" if len(prices) == len(judged) else ", cost unknown without prices"
         click.echo(f"judge, kept answers included: {tokens[0]:,} tokens asked, {tokens[1]:,} answered{cost}")
-    click.echo(f"measured now: {results.num_measured} of {len(results.rows)} figures; the others are kept")
+    others = {"kept from before": results.num_kept, "absent (under the table stands why)": results.num_not_measured}
+    parts = "".join(f"; {number} {what}" for what, number in others.items() if number)
+    click.echo(f"measured now: {results.num_measured} of {len(results.rows)} figures{parts}")
     click.echo(f"tables: {', '.join(str(settings.output / name) for name in ('results.jsonl', *FILES))}; page: {page}")
     if baseline is None:
         return

@@ -118,6 +118,12 @@ def import_(place: str, source: Path, identity: str, faces: Path | None, quiet: 
     SOURCE is a manifest (JSONL or CSV, as RealMaster, LTX-2, DiffSynth or musubi-tuner write it), a folder with
     manifest.jsonl, or WebDataset archives. A second run adds nothing twice. `pairs filter` judges again.
     """
+    if (identity == "arcface") != (faces is not None):
+        came = f"--identity {identity}" + (" without --faces" if faces is None else f" with --faces {faces}")
+        raise click.UsageError(
+            f"expected --faces FOLDER with --identity arcface, and with it alone, got {came}: "
+            + ("add --faces" if faces is None else "leave --faces out or name arcface")
+        )
     from realmaster.pairs.importing import import_pairs
     from realmaster.pairs.kept_thresholds import last_thresholds
     from realmaster.pairs.scoring import Scorer, ScoringSettings

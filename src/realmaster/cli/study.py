@@ -57,11 +57,12 @@ def serve(folder: Path, host: str, port: int, public_url: str | None) -> None:
     """Serve a study until Ctrl-C and write each person's link to links.csv in its folder."""
     require("fastapi", extra="study")
     require("uvicorn", extra="study")
+    from realmaster.web.study.holding import being_served
     from realmaster.web.study.serve import is_loopback, open_port, public_address, write_links
     from realmaster.web.study.serve import serve as run
     from realmaster.web.study.store import StudyStore
 
-    with StudyStore.open(folder) as store, open_port(host, port) as listener:
+    with being_served(folder), StudyStore.open(folder) as store, open_port(host, port) as listener:
         address = public_address(public_url, host, listener.getsockname()[1])
         links = write_links(store, address)
         if not is_loopback(host):

@@ -39,6 +39,16 @@ class Results:
     rows: tuple[Row, ...]
     num_measured: int
 
+    @property
+    def num_not_measured(self) -> int:
+        """How many could not be measured, now or before: the clip or what the metric needs is not there."""
+        return sum(row.num_frames == 0 for row in self.rows)
+
+    @property
+    def num_kept(self) -> int:
+        """How many an earlier run has measured."""
+        return len(self.rows) - self.num_measured - self.num_not_measured
+
 
 def evaluate(
     settings: ComparisonSettings,

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,10 +20,12 @@ import numpy.typing as npt
 
 from realmaster.data.content import ContentHashes
 from realmaster.data.frames import fit
-from realmaster.data.manifest import BrokenRow, scan_manifest
+from realmaster.data.manifest import BrokenRow, ManifestRow, scan_manifest
+from realmaster.data.pair_reader import measure_pair
 from realmaster.data.pair_set import read_frames
 from realmaster.errors import DataError, MediaError
 from realmaster.media.reader import open_clip
+from realmaster.media.timing import Clock, source_index
 from realmaster.pairs.record import ClipSource, PlannedClip, Record, record_file, write_manifests, write_record
 from realmaster.pairs.scoring import Scorer
 from realmaster.pairs.store import Place, Store, open_store
@@ -32,7 +35,6 @@ from realmaster.pairs.webdataset import read_shard
 Frames = npt.NDArray[np.uint8]
 Progress = Callable[[int, int | None], None]
 SETTINGS = "imported"  # in place of the digest of settings: no pipeline made these
-_MOST_DIFFERENCE_SECONDS = 0.25  # as for training: the two looks may end this far apart
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def import_pairs(
     """Copy the pairs of a manifest or of archives into a set; a second run adds nothing twice.
 
     A clip is named by what its two files hold, so that the same pair from another place is the same clip. Where the two
-    looks differ in size, the engine's is brought to the camera's for scoring; the files stay as they are.
+    looks differ in size, the engine's is brought to the camera's for scoring; where they differ in rate, both are
+    scored at the lower one, in time, as training reads them. The files stay as they are.
 
     Args:
         source: a manifest (JSONL, CSV), a folder with manifest.jsonl, a .tar, or a folder of .tar files.
@@ -163,14 +166,13 @@ def _name(pair: _Pair, hashes: ContentHashes) -> str:
 
 
 def _import_one(pair: _Pair, name: str, store: Store, scorer: Scorer, thresholds: Thresholds) -> bool:
-    engine, camera = read_frames(pair.engine), read_frames(pair.camera)
-    with open_clip(pair.camera) as clip:
-        rate = clip.info.frame_rate
-    if abs(len(engine) - len(camera)) > _MOST_DIFFERENCE_SECONDS * float(rate):
-        raise DataError(
-            f"expected two clips of one length, got {len(engine)} frames of the engine and {len(camera)} of the "
-            "camera: cut them alike"
-        )
+    rates = [_rate(file) for file in (pair.engine, pair.camera)]
+    rate = min(rates)
+    row = ManifestRow(pair.camera, pair.engine, pair.caption, manifest=Path(pair.where), line=0)
+    measure_pair(row, frame_rate=max(1, round(rate)), image_rate=None)  # refuses what training would
+    engine, camera = (
+        _at_rate(read_frames(file), own, rate) for file, own in zip((pair.engine, pair.camera), rates, strict=True)
+    )
     length, (height, width) = min(len(engine), len(camera)), camera.shape[1:3]
     scores = scorer.score(fit(engine[:length], (height, width)), camera[:length], {})
     reason = in_words(decide(scores, thresholds))
@@ -189,7 +191,7 @@ def _import_one(pair: _Pair, name: str, store: Store, scorer: Scorer, thresholds
                 source=SETTINGS,
                 video=pair.name,
                 first_frame=0,
-                source_rate=str(rate),
+                source_rate=str(rates[1]),
                 frame_rate=max(1, round(rate)),
                 num_frames=length,
                 height=height,
@@ -205,3 +207,17 @@ def _import_one(pair: _Pair, name: str, store: Store, scorer: Scorer, thresholds
     )
     write_record(store, record)
     return record.accepted
+
+
+def _rate(file: Path) -> Fraction:
+    with open_clip(file) as clip:
+        return clip.info.frame_rate
+
+
+def _at_rate(frames: Frames, own: Fraction, rate: Fraction) -> Frames:
+    """Show frames [F, H, W, 3] of one rate at another: the ones nearest in time."""
+    if own == rate:
+        return frames
+    clock = Clock(rate)
+    indexes = [source_index(index, own, clock) for index in range(clock.count(len(frames) / own))]
+    return frames[[min(index, len(frames) - 1) for index in indexes]]

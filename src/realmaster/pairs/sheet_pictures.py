@@ -6,6 +6,7 @@ Separate from the page because only this part reads clips: each is read once, a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -57,7 +58,7 @@ def take_picture(place: Place, record: Record, *, num_columns: int = 6, width: i
     grid: dict[str, dict[int, Frame]] = {}
     for row, file in ROWS:
         if file in record.files:
-            grid[row] = _moments(store, record.files[file], columns, (width, height))
+            grid[row] = _moments(store, record.files[file], columns, (width, height), cut.frame_rate)
         elif row == "anchors" and record.anchors:
             grid[row] = _anchors(store, record, columns, (width, height))
     grid = {row: found for row, found in grid.items() if found}
@@ -79,9 +80,9 @@ def take_picture(place: Place, record: Record, *, num_columns: int = 6, width: i
     )
 
 
-def _moments(store: Store, name: str, columns: list[int], size: tuple[int, int]) -> dict[int, Frame]:
+def _moments(store: Store, name: str, columns: list[int], size: tuple[int, int], frame_rate: int) -> dict[int, Frame]:
     wanted = set(columns)
-    with open_clip(_file(store, name)) as clip:
+    with open_clip(_file(store, name), frame_rate=Fraction(frame_rate)) as clip:  # imported looks differ in rate
         return {index: resized(frame, size) for index, frame in enumerate(frames_of(clip)) if index in wanted}
 
 

@@ -16,6 +16,7 @@ import yaml
 from realmaster.errors import ConfigError, OutputError, StudyError
 from realmaster.media.probe import probe
 from realmaster.web.study.clips import find_clips, match_clips
+from realmaster.web.study.holding import being_served
 from realmaster.web.study.make import make_study
 from realmaster.web.study.settings import StudySettings
 from realmaster.web.study.store import StudyStore
@@ -188,6 +189,23 @@ def test_a_study_with_answers_is_never_replaced(sources: Path, folder: Path, tmp
     other.mkdir()
     with pytest.raises(StudyError, match="expected a study to replace, found something else"):
         make_study(settings(), other, root=sources, overwrite=True)
+
+
+def test_a_study_is_not_served_while_it_is_replaced(
+    sources: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realmaster.web.study.holding._WAIT_SECONDS", 0.05)
+    refused = []
+
+    def serve(done: int, total: int | None) -> None:
+        with pytest.raises(StudyError, match="is being replaced: wait") as raised, being_served(folder):
+            pass
+        refused.append(raised)
+
+    make_study(settings(clips=["room"]), folder, root=sources, overwrite=True, progress=serve)
+    assert refused
+    with being_served(folder), being_served(folder), StudyStore.open(folder) as store:
+        assert store.clips == ("room",)
 
 
 def test_the_settings_of_the_docs_hold_and_every_setting_is_explained(checkout: Path) -> None:

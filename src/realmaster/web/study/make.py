@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from realmaster.errors import StudyError
 from realmaster.media.output import check_output, temporary
 from realmaster.web.study.clips import match_clips
 from realmaster.web.study.database import DATABASE
+from realmaster.web.study.holding import being_replaced
 from realmaster.web.study.plan import make_plans
 from realmaster.web.study.prepare import prepare_videos
 from realmaster.web.study.settings import StudySettings
@@ -53,12 +55,10 @@ def make_study(
 
     Raises:
         OutputError: the folder exists, or cannot be made.
-        StudyError, MediaError: what would be replaced is no study or holds answers; clips are missing, do not
-            match, or cannot be read.
+        StudyError, MediaError: what would be replaced is no study, holds answers or is being served; clips are missing,
+            do not match, or cannot be read.
     """
     check_output(folder, overwrite=overwrite, inputs=[root])
-    if folder.exists():
-        _refuse_loss(folder)
     clips = match_clips(settings, root)
     methods = list(settings.methods)
     first = random.Random(settings.seed).randrange(len(methods))
@@ -81,7 +81,8 @@ def make_study(
             num_cells,
             num_cells - num_trials * settings.participants,
         )
-    with temporary(folder) as part:
+    is_there = overwrite and folder.exists()
+    with _replacing(folder) if is_there else nullcontext(), temporary(folder, overwrite=is_there) as part:
         (part / VIDEOS).mkdir(parents=True, mode=0o700)
         part.chmod(0o700)
         videos = prepare_videos(
@@ -103,11 +104,16 @@ def make_study(
     )
 
 
-def _refuse_loss(folder: Path) -> None:
-    """Refuse to replace answers, or a folder that is no study at all."""
+@contextmanager
+def _replacing(folder: Path) -> Iterator[None]:
+    """Hold what is to be replaced until it is; refuse answers, a study that is being served, and what is no study."""
     if not (folder / DATABASE).is_file():
         raise StudyError(f"{folder}: expected a study to replace, found something else: choose another folder")
-    with StudyStore.open(folder) as store:
-        (count,) = store.rows("SELECT COUNT(*) FROM responses")[0]
-    if count:
-        raise StudyError(f"{folder}: expected a study without answers to replace, found {count}: move it away first")
+    with being_replaced(folder):
+        with StudyStore.open(folder) as store:
+            (count,) = store.rows("SELECT COUNT(*) FROM responses")[0]
+        if count:
+            raise StudyError(
+                f"{folder}: expected a study without answers to replace, found {count}: move it away first"
+            )
+        yield
