@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pair_sets import make_set
 from realmaster.evaluation.baselines.baseline import Baseline, BaselineSettings, Cost, RenderedClip
 from sample_clips import count_frames, frames_of, write_clip
 
@@ -41,6 +42,16 @@ def paid(monkeypatch: pytest.MonkeyPatch) -> None:
     from realmaster.evaluation.baselines import registry
 
     monkeypatch.setattr(registry, "make_baseline", lambda *words, **named: Paid(BaselineSettings()))
+
+
+def test_a_set_of_the_pair_pipeline_can_be_run_on_and_scored(realmaster: Call, tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "set")
+    said = realmaster("baselines", "run", "untouched", folder, "-o", tmp_path / "out", "--split", "train", "-q")
+    assert (said.code, said.err) == (0, "")
+    assert (tmp_path / "out" / "alley-0001.mp4").is_file()
+    said = realmaster("evaluate", folder, "--no-model", "--split", "train", "-q")
+    assert said.code == 0
+    assert "| untouched engine clip" in said.out
 
 
 def test_the_list_says_what_each_lacks(realmaster: Call) -> None:

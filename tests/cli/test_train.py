@@ -1,16 +1,21 @@
 """`realmaster train`: one line where a config is wrong, a line of progress, a list of checkpoints."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import tiny_run
 from realmaster.cli.main import main
 from realmaster.cli.train import progress_line
 from realmaster.training.checkpoints import Checkpoints
 from realmaster.training.run import Progress
-from wan_layout import write_wan21
+from wan_layout import write_wan21, write_wan22
 
 CONFIG = "configs/train/nano.yaml"
 
@@ -67,6 +72,36 @@ def test_the_list_of_checkpoints_needs_no_data(
     checkpoints.save(100, {"w": torch.ones(1)}, {}, {"psnr": 17.25}, lambda folder: None)
     assert main(["train", str(checkout / CONFIG), "--set", f"output={tmp_path}", "--list"]) == 0
     assert "| 100 | 17.250 | best |" in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_there_has_no_list(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, checkout / CONFIG, "--set", f"output={tmp_path / 'elsewhere'}", "--list")
+    assert f"{tmp_path / 'elsewhere'}, found no run there" in line
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_one_of_several_processes_says_what_came_of_the_run(tmp_path: Path) -> None:
+    manifest, wan = tiny_run.write_pairs(tmp_path / "pairs", count=2), write_wan22(tmp_path / "wan")
+    experts = {"transformer": {"num_steps": 1, "learning_rate": 0.01}}
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump(tiny_run.config(manifest, wan, tmp_path / "run", experts=experts)))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-m", "realmaster", "train", str(config), "--quiet"]
+    processes = [
+        subprocess.Popen(
+            command, env=os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE, text=True
+        )
+        for rank in ("0", "1")
+    ]
+    first, second = (process.communicate(timeout=120)[0] for process in processes)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert "1 steps; adapter: " in first
+    assert second == ""
 
 
 def test_the_progress_line_has_losses_speed_memory_and_time_left() -> None:

@@ -1,8 +1,13 @@
 """Crops and colours that training draws."""
 
-import numpy as np
+import json
+from pathlib import Path
 
-from realmaster.data.frames import Crop, fit, jitter_look
+import numpy as np
+import pytest
+
+from realmaster.data.frames import Crop, fit, jitter_look, load_pairs
+from realmaster.errors import ConfigError
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (13, 36, 64, 3), dtype=np.uint8)
 
@@ -12,6 +17,16 @@ def test_a_crop_cuts_the_same_place_from_every_look() -> None:
     one, other = crop.cut(FRAMES), crop.cut(255 - FRAMES)
     assert one.shape == (3, 5, 16, 24)
     np.testing.assert_allclose(one, -other, atol=1e-6)
+
+
+@pytest.mark.parametrize("column", ["engine_weather", "camera_weather"])
+def test_training_wants_the_weathers_of_every_pair(tmp_path: Path, column: str) -> None:
+    row = {"id": "1_street", "reference_video": "e", "video": "c", "caption": "a street"}
+    row |= {"engine_weather": "clear", "camera_weather": "rain"}
+    row.pop(column)
+    (tmp_path / "train.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ConfigError, match=f"train.jsonl: expected .* column '{column}' .*, 1_street has none: add it"):
+        load_pairs([tmp_path], "train")
 
 
 def test_a_zoomed_crop_has_the_size_that_was_asked() -> None:

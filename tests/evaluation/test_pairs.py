@@ -65,6 +65,35 @@ def test_the_colour_transform_recovers_an_affine_change(pair_folder: Path) -> No
     assert np.abs(error).max() <= 1
 
 
+@pytest.fixture
+def plain_folder(pair_folder: Path, tmp_path: Path) -> Path:
+    """The same pairs with the columns that `realmaster pairs` writes: none names a weather."""
+    folder = tmp_path / "plain"
+    shutil.copytree(pair_folder, folder)
+    for path in folder.glob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        kept = [{name: value for name, value in row.items() if not name.endswith("_weather")} for row in rows]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    return folder
+
+
+def test_pairs_that_name_no_weather_share_a_colour_transform_and_have_no_weather_score(
+    plain_folder: Path, film: Film
+) -> None:
+    assert read_rows(plain_folder, "train")[0].weathers == ("", "")
+    scores = score_pairs(film, plain_folder, limit=2)
+    assert "colour transform, cubic per weather" in [method.name for method in scores.methods]
+    assert scores.warnings == ()
+    agreement = weather_agreement(film, plain_folder)
+    assert (agreement.share, agreement.num_engine_clips) == (None, 0)
+
+
+def test_pairs_without_a_weather_among_pairs_with_one_are_named(plain_folder: Path, pair_folder: Path) -> None:
+    shutil.copy(pair_folder / "train.jsonl", plain_folder)
+    (warning,) = score_pairs(None, plain_folder, limit=1).warnings
+    assert "no training pair of no weather to no weather" in warning
+
+
 def test_an_output_of_another_size_is_refused(pair_folder: Path) -> None:
     with pytest.raises(MediaError, match="keep frames, height and width"):
         score_pairs(lambda frames, prompt: frames[:, ::2], pair_folder, baselines=False)
@@ -131,6 +160,10 @@ def test_settings_that_are_absent_are_left_to_the_profile(still: Frames) -> None
         ("{", r"train\.jsonl:1: expected one JSON object"),
         ("[1]", "got list"),
         ('{"id": "a", "video": "b.mp4"}', "'reference_video'"),
+        (
+            '{"id": "a", "video": "b", "reference_video": "c", "caption": "", "camera_weather": 3}',
+            "expected text in 'camera_weather', got 3: name a weather, or leave it out",
+        ),
     ],
 )
 def test_a_folder_that_is_no_pair_set_is_refused_with_the_line(

@@ -53,6 +53,15 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert bytes_of(folder) == before
 
 
+@pytest.mark.parametrize("written", ["NaN", "-Infinity", "1e999"])
+def test_a_record_with_a_score_that_is_no_number_is_refused(tmp_path: Path, written: str) -> None:
+    folder = make_set(tmp_path / "set")
+    file = folder / "records" / "alley-0001.json"
+    file.write_text(file.read_text().replace("0.71", written))
+    with pytest.raises(DataError, match=rf"alley-0001\.json: .*\(found {written} where a number belongs\): remove it"):
+        read_records(folder)
+
+
 def test_a_clip_that_a_stage_gave_up_stays_dropped(tmp_path: Path) -> None:
     early = record_of("alley-0003", accepted=False, reason="shifted by 9 px", rejected_at="edit")
     folder = make_set(tmp_path / "set", record_of("alley-0001"), early)

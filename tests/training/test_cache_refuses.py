@@ -41,6 +41,14 @@ def test_a_cache_of_other_settings_is_refused_and_both_are_named(
     assert entries(tmp_path / "cache") == before
 
 
+def test_a_file_in_the_place_of_a_cache_is_refused(pairs: PairFolder, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"a film")
+    with pytest.raises(DataError, match=r"a\.mp4: expected the folder of a cache, found a file: name a folder"):
+        is_built(read_manifest(pairs.manifest), settings_of(), tmp_path / "a.mp4")
+    with pytest.raises(DataError, match=r"a\.mp4: expected the folder of a cache, found a file: name a folder"):
+        build(pairs, tmp_path / "a.mp4")
+
+
 @pytest.mark.parametrize("part", ["autoencoder", "text_encoder"])
 def test_a_cache_of_other_models_is_refused(pairs: PairFolder, tmp_path: Path, part: str) -> None:
     dataset = build(pairs, tmp_path / "cache")

@@ -10,6 +10,7 @@ import click
 from tqdm import tqdm
 
 from realmaster.cli.progress import progress_bar
+from realmaster.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,17 +40,28 @@ def command(config: Path, words: tuple[str, ...], list_only: bool, quiet: bool) 
     settings = TrainSettings.read(config, read_changes(words))
     checkpoints = Checkpoints(settings.output / "checkpoints", figure=settings.validation.figure)
     if list_only:
+        if not settings.output.is_dir():
+            raise ConfigError(f"expected the folder of a run at {settings.output}, found no run there: correct output")
         click.echo(as_table(checkpoints))
         return
     from realmaster.training.run import train
 
     with progress_bar(quiet=quiet, unit="clip") as show_cache:
         trained = train(settings, score=score_frames, show=None if quiet else show_progress(), show_cache=show_cache)
+    if not is_first_process():
+        return
     if not quiet and sys.stderr.isatty():
         click.echo("", err=True)
     click.echo(as_table(checkpoints))
     best = trained.best or trained.newest
     click.echo(f"{trained.num_steps} steps; adapter: {best.folder}")
+
+
+def is_first_process() -> bool:
+    """Say whether this process of a run is the one that talks; asked when the group of processes is gone again."""
+    from accelerate import PartialState
+
+    return bool(PartialState().is_main_process)
 
 
 def score_frames(output: Frames, truth: Frames) -> dict[str, float]:

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from realmaster.data.pair_set import PairRow, read_rows
+from realmaster.data.pair_set import WEATHER_COLUMNS, PairRow, read_rows
+from realmaster.errors import ConfigError
 
 Frames = npt.NDArray[np.uint8]
 
@@ -33,10 +34,23 @@ def load_pairs(folders: Sequence[Path], split: str, *, size: tuple[int, int] | N
     """Read the pairs of one split of several folders into memory, brought to `size` (height, width) if given.
 
     Raises:
-        ConfigError: a folder has no such split. MediaError: a clip cannot be read.
+        ConfigError: a folder has no such split, or a row names no weathers, by which nano's pairs are told apart.
+        MediaError: a clip cannot be read.
     """
-    rows = [row for folder in folders for row in read_rows(folder, split)]
+    rows = [row for folder in folders for row in _with_weathers(folder, split)]
     return [Pair(row, fit(row.engine_frames(), size), fit(row.camera_frames(), size)) for row in rows]
+
+
+def _with_weathers(folder: Path, split: str) -> list[PairRow]:
+    rows = read_rows(folder, split)
+    for row in rows:
+        for column, weather in zip(WEATHER_COLUMNS, row.weathers, strict=True):
+            if not weather:
+                raise ConfigError(
+                    f"{folder}/{split}.jsonl: expected the weather of every pair in the column {column!r} to train "
+                    f"nano, {row.name} has none: add it"
+                )
+    return rows
 
 
 def fit(frames: Frames, size: tuple[int, int] | None) -> Frames:

@@ -17,24 +17,33 @@ from realmaster.errors import ConfigError, MediaError
 from realmaster.media.reader import open_clip
 
 Frames = npt.NDArray[np.uint8]
+WEATHER_COLUMNS = ("engine_weather", "camera_weather")  # as they are called in `PairRow` too
 _MOST_FRAMES = 1024  # a pair is a short clip; both its sides are held in memory
 
 
 @dataclass(frozen=True)
 class PairRow:
-    """One row of a pair set: the engine clip, the camera clip (the truth), and what tells them apart."""
+    """One row of a pair set: the engine clip, the camera clip (the truth), and what tells them apart.
+
+    A weather is "" where the row names none: footage has none to name, and few readers ask.
+    """
 
     name: str
     engine: Path
     camera: Path
     caption: str
-    engine_weather: str
-    camera_weather: str
+    engine_weather: str = ""
+    camera_weather: str = ""
 
     @property
     def weathers(self) -> tuple[str, str]:
         """Weather of the engine clip, weather of the camera clip."""
         return self.engine_weather, self.camera_weather
+
+    @property
+    def weathers_in_words(self) -> str:
+        """Say the weathers for a message: "clear to rain", "no weather to rain"."""
+        return " to ".join(weather or "no weather" for weather in self.weathers)
 
     def engine_frames(self) -> Frames:
         """Read the engine clip: uint8 [F, H, W, 3]."""
@@ -96,15 +105,18 @@ def _row(line: str, folder: Path, where: str) -> PairRow:
         values = parse_object(line)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
-    columns = ("id", "reference_video", "video", "caption", "engine_weather", "camera_weather")
+    columns = ("id", "reference_video", "video", "caption")
     missing = [column for column in columns if not isinstance(values.get(column), str)]
     if missing:
         raise ConfigError(f"{where}: expected the text column {missing[0]!r}, found none: add it")
+    weathers = {column: values[column] for column in WEATHER_COLUMNS if values.get(column) is not None}
+    for column, weather in weathers.items():
+        if not isinstance(weather, str):
+            raise ConfigError(f"{where}: expected text in {column!r}, got {weather!r}: name a weather, or leave it out")
     return PairRow(
         name=values["id"],
         engine=folder / values["reference_video"],
         camera=folder / values["video"],
         caption=values["caption"],
-        engine_weather=values["engine_weather"],
-        camera_weather=values["camera_weather"],
+        **weathers,
     )

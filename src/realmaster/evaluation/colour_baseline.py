@@ -22,7 +22,7 @@ _BLOCK = 1 << 16  # pixels at a time, so that the polynomial's terms stay small 
 
 @dataclass(frozen=True)
 class ColourTransform:
-    """Polynomials of R, G and B per (engine weather, camera weather), fitted on pairs."""
+    """Polynomials of R, G and B per (engine weather, camera weather), fitted on pairs; those without share one."""
 
     degree: int
     weights: dict[tuple[str, str], Array]  # each [number of terms, 3]

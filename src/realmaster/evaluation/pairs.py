@@ -99,7 +99,7 @@ def score_pairs(
             affine, cubic = fit_colour_transforms(training, (1, 3), count.one)
             methods["colour transform, affine per weather"] = affine.apply
             methods["colour transform, cubic per weather"] = cubic.apply
-            unseen = sorted({" to ".join(row.weathers) for row in rows if not affine.knows(row)})
+            unseen = sorted({row.weathers_in_words for row in rows if not affine.knows(row)})
             if unseen:
                 warnings.append(
                     f"no training pair of {', '.join(unseen)}: colour transforms leave those clips untouched"

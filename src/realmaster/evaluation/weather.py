@@ -90,9 +90,12 @@ def weather_agreement(
 
 
 def engine_groups(rows: list[PairRow]) -> list[list[PairRow]]:
-    """Group rows whose engine clip has the same frames, value for value, and whose camera clips differ in weather."""
+    """Group rows whose engine clip has the same frames, value for value, and whose camera clips differ in weather.
+
+    Rows that do not name the camera's weather are left out.
+    """
     groups: dict[str, dict[str, PairRow]] = defaultdict(dict)
-    for row in rows:
+    for row in (row for row in rows if row.camera_weather):
         groups[row.engine_digest()].setdefault(row.camera_weather, row)
     return [list(group.values()) for group in groups.values() if len(group) > 1]
 

@@ -11,6 +11,7 @@ the same bytes.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
@@ -121,15 +122,23 @@ def parse_record(text: str, where: str) -> Record:
     """Read a record from its text.
 
     Raises:
-        DataError: it is no record, was edited into nonsense, or names a file outside the set.
+        DataError: it is no record, was edited into nonsense (NaN and infinity are), or names a file outside the set.
     """
     try:
-        return Record.from_mapping(json.loads(text), source=where)
+        values = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        return Record.from_mapping(values, source=where)
     except (ValueError, ConfigError) as error:
         reason = str(error).splitlines()[0].removeprefix(f"{where}: ")
         raise DataError(
             f"{where}: expected the record of a clip ({reason}): remove it, and the clip is made again"
         ) from error
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    if not math.isfinite(number):
+        raise ValueError(f"found {written} where a number belongs")
+    return number
 
 
 def record_file(clip: str) -> str:

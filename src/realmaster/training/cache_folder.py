@@ -213,13 +213,17 @@ def read_maker(folder: Path) -> dict[str, Any] | None:
     """Read what a cache was made with; None if there is no cache.
 
     Raises:
-        DataError: the file is damaged, or was written by another version of the format.
+        DataError: a file has the folder's name, `cache.json` is damaged, or another version of the format wrote it.
     """
     path = folder / "cache.json"
     try:
         maker = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except NotADirectoryError as error:
+        raise DataError(
+            f"{folder}: expected the folder of a cache, found a file: name a folder, or a new one"
+        ) from error
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
     if not isinstance(maker, dict) or maker.get("format") != FORMAT:

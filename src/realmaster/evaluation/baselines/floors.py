@@ -81,8 +81,8 @@ class ColourTransfer(Baseline[ColourSettings]):
             )
         if not self._fit.knows(clip.row):
             raise MediaError(
-                f"{clip.name}: expected a training pair of {' to '.join(clip.row.weathers)}, found none: "
-                "render one, or leave the clip out"
+                f"{clip.name}: expected a training pair of {clip.row.weathers_in_words}, found none: add one "
+                "(columns engine_weather and camera_weather), or leave the clip out"
             )
         return self._fit.apply(clip.frames, clip.row)
 
