@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,26 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the development data beside the checkout (../shared)")
     return SHARED
+
+
+@pytest.fixture
+def load_benchmark(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Load a script of benchmarks/ as a module, by its name."""
+
+    def load(name: str) -> Any:
+        path = checkout / "benchmarks" / f"{name}.py"
+        if not path.exists():
+            pytest.skip("benchmarks are not part of the source distribution")
+        monkeypatch.syspath_prepend(path.parent)
+        spec = importlib.util.spec_from_file_location(f"{name}_benchmark", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)  # where its dataclasses look themselves up
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

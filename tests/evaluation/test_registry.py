@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -190,21 +191,12 @@ def test_the_page_about_evaluation_names_every_metric_with_its_definition(checko
 
 
 def test_the_picture_of_the_made_cases_is_drawn_from_figures(
-    checkout: Path,
+    load_benchmark: Callable[[str], Any],
     tmp_path: Path,
     save: Callable[..., Path],
     make_scene: Callable[..., Frames],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = checkout / "benchmarks" / "metric_cases.py"
-    if not path.exists():
-        pytest.skip("benchmarks are not part of the source distribution")
-    monkeypatch.syspath_prepend(path.parent)
-    spec = spec_from_file_location("metric_cases_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_benchmark("metric_cases")
     clip, picture = save("clip.mkv", make_scene(num_frames=3, speed=1.0)), tmp_path / "cases.svg"
     kept = module.main(["--clip", str(clip), "--picture", str(picture), "--output", str(tmp_path / "results")])
     figures = json.loads(kept.read_text("utf-8"))["figures"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 import weakref
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,8 @@ SMALL = ["--frames", "5", "--width", "64", "--height", "64", "--layers", "2", "-
 
 
 @pytest.fixture
-def benchmark(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    path = checkout / "benchmarks" / "full_size.py"
-    if not path.exists():
-        pytest.skip("benchmarks are not part of the source distribution")
-    monkeypatch.syspath_prepend(path.parent)
-    spec = spec_from_file_location("full_size_benchmark", path)
-    module = module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
+def benchmark(load_benchmark: Callable[[str], Any]) -> Any:
+    return load_benchmark("full_size")
 
 
 def kept(folder: Path) -> dict[str, Any]:

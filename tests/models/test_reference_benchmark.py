@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_the_benchmark_keeps_a_dated_file_of_what_it_printed(
-    checkout: Path, tmp_path: Path, capsys, monkeypatch, scale: int
+    load_benchmark: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], scale: int
 ) -> None:
-    path = checkout / "benchmarks" / "reference.py"
-    if not path.exists():
-        pytest.skip("benchmarks are not part of the source distribution")
-    monkeypatch.syspath_prepend(path.parent)
-    spec = spec_from_file_location("reference_benchmark", path)
-    module = module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
+    module = load_benchmark("reference")
     size = ["--frames", "5", "--width", "64", "--height", "64", "--repeats", "1", "--spatial-scale", str(scale)]
     module.main([*size, "--storage-dtype", "fp8", "--storage-device", "host", "--output", str(tmp_path)])
     (kept,) = tmp_path.iterdir()

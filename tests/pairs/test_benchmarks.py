@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pair_sets import write_frames
 from realmaster.models.faces import Face
-
-
-def load(checkout: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> ModuleType:
-    path = checkout / "benchmarks" / f"{name}.py"
-    if not path.exists():
-        pytest.skip("benchmarks are not part of the source distribution")
-    monkeypatch.syspath_prepend(path.parent)
-    spec = spec_from_file_location(f"{name}_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Recorder:
@@ -47,8 +32,8 @@ class Recorder:
         return source
 
 
-def test_each_strategy_gives_its_own_anchors_and_control(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = load(checkout, monkeypatch, "pairs")
+def test_each_strategy_gives_its_own_anchors_and_control(load_benchmark: Callable[[str], Any]) -> None:
+    pairs = load_benchmark("pairs")
     engine = np.full((9, 48, 64, 3), 50, np.uint8)
     clip = pairs.Clip("a", engine, np.full_like(engine, 90), "a wall")
     seen = {}
@@ -66,21 +51,24 @@ def test_each_strategy_gives_its_own_anchors_and_control(checkout: Path, monkeyp
 
 
 def test_without_pairs_the_benchmarks_say_what_they_want(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    load_benchmark: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("pairs", "face_threshold"):
-        assert load(checkout, monkeypatch, name).main([]) is None
+        assert load_benchmark(name).main([]) is None
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 2
     assert all("no exact pairs" in line for line in said)
 
 
 def test_the_same_person_is_told_from_another_by_scene(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    load_benchmark: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Faces are told by their grey: 10 apart between looks, 60 between scenes."""
-    module = load(checkout, monkeypatch, "face_threshold")
+    module = load_benchmark("face_threshold")
 
     class Faces:
         name = "grey"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -14,19 +13,11 @@ from sample_clips import count_frames, frames_of, write_clip
 
 
 @pytest.fixture
-def benchmark(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    path = checkout / "benchmarks" / "length.py"
-    if not path.exists():
-        pytest.skip("benchmarks are not part of the source distribution")
-    monkeypatch.syspath_prepend(path.parent)
-    spec = spec_from_file_location("length_benchmark", path)
-    module = module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
+def benchmark(load_benchmark: Callable[[str], Any]) -> Any:
+    return load_benchmark("length")
 
 
-def test_a_clip_of_any_length_goes_back_and_forth(benchmark: ModuleType, tmp_path: Path) -> None:
+def test_a_clip_of_any_length_goes_back_and_forth(benchmark: Any, tmp_path: Path) -> None:
     made = benchmark.make(write_clip(tmp_path / "clip.mp4", num_frames=4), tmp_path / "made.mkv", 1.25)
     first, second, third, fourth, *rest = frames_of(made)
     assert count_frames(made) == 10
@@ -38,7 +29,7 @@ def test_a_clip_of_any_length_goes_back_and_forth(benchmark: ModuleType, tmp_pat
 
 @pytest.mark.slow
 def test_it_keeps_a_dated_file_of_what_it_printed(
-    benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    benchmark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip, kept = write_clip(tmp_path / "clip.mp4", num_frames=5), tmp_path / "kept"
     benchmark.main(["--clip", str(clip), "--short", "0.5", "--long", "0.75", "--output", str(kept)])
@@ -50,6 +41,6 @@ def test_it_keeps_a_dated_file_of_what_it_printed(
     assert f"{result['ratios']['long / short, peak']:.2f}" in capsys.readouterr().out
 
 
-def test_it_says_which_clip_could_not_be_translated(benchmark: ModuleType, tmp_path: Path) -> None:
+def test_it_says_which_clip_could_not_be_translated(benchmark: Any, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"absent\.mp4: expected `realmaster translate` to end with 0, got 2"):
         benchmark.translate(tmp_path / "absent.mp4", tmp_path / "out.mkv")
